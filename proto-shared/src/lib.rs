@@ -1,0 +1,23 @@
+//! What the gateway and the registry say to each other, and the value types both build on.
+//!
+//! Invariants:
+//! - A value of a type from here is valid: names, URLs, templates and sealed secrets are checked
+//!   where they are made, serde included, and never again.
+//! - Nothing here does I/O, reads a clock or knows a framework. Absent on purpose: HTTP types.
+//! - Wire types tolerate unknown fields, so an older gateway accepts a newer registry's snapshot.
+
+pub mod auth_template;
+pub mod egress;
+pub mod error;
+pub mod feed;
+pub mod host_url;
+pub mod names;
+pub mod secret;
+pub mod snapshot;
+
+pub use auth_template::AuthTemplate;
+pub use error::ErrorBody;
+pub use host_url::HostUrl;
+pub use names::{ModelName, NameError, ProviderName, SecretName, WorkspaceName, entity_name_for};
+pub use secret::{MasterKey, SealedSecret, SecretIdentity};
+pub use snapshot::{Candidate, ModelRoute, ProviderRoute, RouteSnapshot};

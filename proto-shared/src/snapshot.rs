@@ -1,0 +1,113 @@
+//! All routes of one generation, as the registry publishes them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::auth_template::AuthTemplate;
+use crate::host_url::HostUrl;
+use crate::names::{ModelName, ProviderName, WorkspaceName};
+use crate::secret::SealedSecret;
+
+/// Version of this format. A gateway refuses a higher one and keeps the table it has.
+pub const SNAPSHOT_FORMAT: u32 = 1;
+
+/// Everything a gateway needs to build its table. Secrets stay sealed: a snapshot may be written
+/// to disk and sent over a local socket as it is.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct RouteSnapshot {
+    pub format: u32,
+    /// Which registry database this comes from. Generations of two installations don't compare.
+    pub installation: String,
+    /// Only ever rises within one installation.
+    pub generation: u64,
+    pub workspaces: Vec<WorkspaceName>,
+    pub providers: Vec<ProviderRoute>,
+    pub models: Vec<ModelRoute>,
+}
+
+/// One provider: where it is and how it is called.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ProviderRoute {
+    pub workspace: WorkspaceName,
+    pub name: ProviderName,
+    pub host_url: HostUrl,
+    /// The key, sealed under the installation's master key; absent: none is sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_key: Option<SealedSecret>,
+    #[serde(default)]
+    pub auth_header_format: AuthTemplate,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub default_extra_headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub required_extra_headers: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub default_extra_body: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub required_extra_body: Map<String, Value>,
+    #[serde(default)]
+    pub timeouts: UpstreamTimeouts,
+    #[serde(default)]
+    pub replay: Replay,
+    /// True once discovery has found the provider usable (status READY).
+    #[serde(default)]
+    pub ready: bool,
+}
+
+/// Time limits of one upstream, in milliseconds. Every limit has a value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UpstreamTimeouts {
+    /// TCP (and TLS) until the connection stands.
+    pub connect_timeout_ms: u64,
+    /// From the request's last byte to the answer's first.
+    pub first_byte_timeout_ms: u64,
+    /// Longest gap between two reads of an answer.
+    pub idle_timeout_ms: u64,
+    /// The whole request.
+    pub total_timeout_ms: u64,
+    /// How long an idle pooled connection is kept; below the upstream's own keep-alive.
+    pub pool_idle_timeout_ms: u64,
+}
+
+impl Default for UpstreamTimeouts {
+    fn default() -> Self {
+        Self {
+            connect_timeout_ms: 3_000,
+            first_byte_timeout_ms: 300_000,
+            idle_timeout_ms: 120_000,
+            total_timeout_ms: 3_600_000,
+            pool_idle_timeout_ms: 4_000,
+        }
+    }
+}
+
+/// Whether a request of which bytes were already written may be sent again when no byte of an
+/// answer came: `safe` only for providers that are ours and unbilled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Replay {
+    #[default]
+    Never,
+    Safe,
+}
+
+/// One routable model, and the providers that serve it, in order of preference.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct ModelRoute {
+    pub workspace: WorkspaceName,
+    pub name: ModelName,
+    /// Seconds since the epoch, for `/v1/models`.
+    pub created: u64,
+    pub candidates: Vec<Candidate>,
+}
+
+/// One provider that may serve a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    pub workspace: WorkspaceName,
+    pub provider: ProviderName,
+    /// What the provider calls the model.
+    pub served_name: String,
+}
