@@ -1,0 +1,91 @@
+//! The command: one simulated server until SIGTERM, which ends it at once.
+
+use clap::Parser;
+use nim_sim::{Lora, Sim, SimOptions};
+use std::io;
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// A simulated NIM / vLLM model server: real HTTP, no model.
+#[derive(Parser)]
+#[command(name = "nim-sim", version)]
+struct Args {
+    /// Where to listen; port 0 takes a free one. Default: all addresses at --port if given, else 127.0.0.1:8000
+    #[arg(long)]
+    listen: Option<SocketAddr>,
+    /// The port on all addresses, as a NIM has it
+    #[arg(long, env = "NIM_HTTP_API_PORT")]
+    port: Option<u16>,
+    /// A model id to serve (repeat for several)
+    #[arg(long = "model", env = "NIM_SERVED_MODEL_NAME", value_delimiter = ',', default_value = nim_sim::DEFAULT_MODEL)]
+    models: Vec<String>,
+    /// A LoRA adapter: ID, or ID=BASE (repeat for several)
+    #[arg(long = "lora")]
+    loras: Vec<String>,
+    /// How long the model pretends to load
+    #[arg(long, default_value_t = 0)]
+    ready_after_ms: u64,
+    /// The pause between two streamed tokens
+    #[arg(long, default_value_t = 0)]
+    token_ms: u64,
+    /// A fault for every request that names none
+    #[arg(long)]
+    fault: Option<String>,
+    /// Requests must carry `Authorization: Bearer <key>`
+    #[arg(long, env = "NIM_SIM_API_KEY", hide_env_values = true)]
+    api_key: Option<String>,
+}
+
+impl Args {
+    fn options(self) -> SimOptions {
+        let base = self.models.first().cloned().unwrap_or_default();
+        let loras = self.loras.iter().map(|lora| match lora.split_once('=') {
+            Some((id, parent)) => Lora::new(id, parent),
+            None => Lora::new(lora.as_str(), base.as_str()),
+        });
+        let listen = self.listen.unwrap_or_else(|| match self.port {
+            Some(port) => SocketAddr::from(([0, 0, 0, 0], port)),
+            None => SocketAddr::from(([127, 0, 0, 1], 8000)),
+        });
+        SimOptions {
+            listen,
+            loras: loras.collect(),
+            models: self.models,
+            ready_after_ms: self.ready_after_ms,
+            token_ms: self.token_ms,
+            tls: None,
+            fault: self.fault,
+            api_key: self.api_key,
+        }
+    }
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    match run(Args::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("nim-sim: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(args: Args) -> io::Result<()> {
+    // Before listening: a signal during the start must not be lost.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let options = args.options();
+    let listen = options.listen;
+    let sim = Sim::start(options)
+        .await
+        .map_err(|error| io::Error::new(error.kind(), format!("cannot serve on {listen}: {error}")))?;
+    println!("nim-sim (a simulation, no model is loaded) listens on {}", sim.url());
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    sim.shutdown().await;
+    Ok(())
+}
