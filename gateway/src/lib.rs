@@ -1,5 +1,6 @@
 //! nimgate's data plane.
 
+pub mod body;
 pub mod config;
 
 use std::net::SocketAddr;

@@ -1,0 +1,4 @@
+//! The bodies' specification: tables, cuts at every byte, and comparison with serde_json.
+
+mod request;
+mod rewrite;

@@ -1,0 +1,275 @@
+//! Where in a JSON reply the reader is, cut anywhere.
+//!
+//! Only three places matter: `model`, `response.model`, `message.model`. Everything else is skimmed: strings for
+//! their end, containers for their closing bracket.
+//!
+//! What must stay true: the outcome doesn't depend on where the input is cut; the memory is this one struct. When the
+//! outermost levels don't read as JSON, or its object is closed, the rest is passed over until `Tracker::new`.
+
+use std::ops::Range;
+
+use super::reply::ModelRewrite;
+use super::text::{LONGEST_SPELLING, spells};
+
+const LONGEST_KEY: &str = "response";
+const KEY_BYTES: usize = LONGEST_KEY.len() * LONGEST_SPELLING;
+
+/// How far a tracker got with its input.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// All is read and nothing is open.
+    Nothing,
+    /// The served name, with its quotes. A value that was pending when the input began starts at its beginning.
+    Model(Range<usize>),
+    /// The value that was pending when the input began is another one; go on from its beginning.
+    Other,
+    /// All is read; from here on it may be the served name.
+    Pending(usize),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Start,
+    FirstKey,
+    NextKey,
+    Key,
+    Colon,
+    Value,
+    Candidate,
+    Text,
+    Scalar,
+    Nested,
+    Comma,
+    Over,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Model,
+    /// An object that may hold `model` itself.
+    Envelope,
+    Other,
+}
+
+/// A key that was cut; one that is too long to matter keeps only its length.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct CutKey {
+    bytes: [u8; KEY_BYTES],
+    len: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tracker {
+    place: Place,
+    /// Inside an envelope.
+    enveloped: bool,
+    role: Role,
+    /// Open brackets of a container that is skimmed.
+    depth: u32,
+    nested_text: bool,
+    /// The next byte of the string is escaped.
+    escaped: bool,
+    key: CutKey,
+}
+
+impl Tracker {
+    pub const fn new() -> Self {
+        Self {
+            place: Place::Start,
+            enveloped: false,
+            role: Role::Other,
+            depth: 0,
+            nested_text: false,
+            escaped: false,
+            key: CutKey { bytes: [0; KEY_BYTES], len: 0 },
+        }
+    }
+
+    /// Reads `input` from `at` on, up to the next thing found.
+    ///
+    /// `held` are the bytes of a value that is pending; then `at` is where it goes on.
+    pub fn advance(&mut self, rewrite: &ModelRewrite, held: &[u8], input: &[u8], mut at: usize) -> Found {
+        if self.place == Place::Candidate {
+            match self.candidate(rewrite, held, input, at, at) {
+                Found::Nothing => return Found::Other,
+                found => return found,
+            }
+        }
+        while let Some(&byte) = input.get(at) {
+            match self.place {
+                Place::Key => at = self.key(input, at),
+                Place::Text => match string_end(input, at, &mut self.escaped) {
+                    Some(end) => (self.place, at) = (Place::Comma, end + 1),
+                    None => return Found::Nothing,
+                },
+                Place::Nested => at = self.nested(input, at),
+                Place::Value if byte == b'"' && self.role == Role::Model => {
+                    self.place = Place::Candidate;
+                    match self.candidate(rewrite, &[], input, at, at + 1) {
+                        Found::Nothing => at += 1,
+                        found => return found,
+                    }
+                }
+                Place::Over => return Found::Nothing,
+                _ => {
+                    self.mark(byte);
+                    at += 1;
+                }
+            }
+        }
+        Found::Nothing
+    }
+
+    /// A line of an event's data ends: white space to JSON, and never inside a string. True when a pending value
+    /// turns out to be none.
+    pub fn line_end(&mut self) -> bool {
+        let was_pending = self.place == Place::Candidate;
+        match self.place {
+            Place::Key | Place::Text | Place::Candidate => self.place = Place::Over,
+            Place::Nested if self.nested_text => self.place = Place::Over,
+            Place::Scalar => self.place = Place::Comma,
+            _ => {}
+        }
+        was_pending
+    }
+
+    /// Reads a value that may be the served name; `Nothing` when it is not, then the place is `Text`.
+    fn candidate(
+        &mut self,
+        rewrite: &ModelRewrite,
+        held: &[u8],
+        input: &[u8],
+        start: usize,
+        at: usize,
+    ) -> Found {
+        let before = self.escaped;
+        let window = rewrite.longest_value().saturating_sub(held.len()) + start;
+        let near = input.get(..window.min(input.len())).unwrap_or_default();
+        let end = string_end(near, at, &mut self.escaped);
+        let seen = near.get(start..end.map_or(near.len(), |end| end + 1)).unwrap_or_default();
+        match end {
+            Some(end) if rewrite.is_served(held, seen) => {
+                self.place = Place::Comma;
+                Found::Model(start..end + 1)
+            }
+            None if held.len() + seen.len() < rewrite.longest_value()
+                && rewrite.may_be_served(held, seen) =>
+            {
+                Found::Pending(start)
+            }
+            _ => {
+                self.place = Place::Text;
+                self.escaped = before;
+                Found::Nothing
+            }
+        }
+    }
+
+    /// Reads a key from behind its quote, or from where it was cut.
+    fn key(&mut self, input: &[u8], at: usize) -> usize {
+        let end = string_end(input, at, &mut self.escaped);
+        let seen = input.get(at..end.unwrap_or(input.len())).unwrap_or_default();
+        let Some(end) = end else {
+            self.key.push(seen);
+            return input.len();
+        };
+        self.role = if self.key.len == 0 {
+            self.role_of(seen)
+        } else {
+            self.key.push(seen);
+            self.role_of(self.key.bytes.get(..self.key.len).unwrap_or_default())
+        };
+        self.key.len = 0;
+        self.place = Place::Colon;
+        end + 1
+    }
+
+    fn role_of(&self, raw: &[u8]) -> Role {
+        if spells(raw, "model") {
+            Role::Model
+        } else if !self.enveloped && (spells(raw, "response") || spells(raw, "message")) {
+            Role::Envelope
+        } else {
+            Role::Other
+        }
+    }
+
+    fn nested(&mut self, input: &[u8], mut at: usize) -> usize {
+        while let Some(&byte) = input.get(at) {
+            if self.nested_text {
+                let Some(end) = string_end(input, at, &mut self.escaped) else { return input.len() };
+                self.nested_text = false;
+                at = end + 1;
+                continue;
+            }
+            at += 1;
+            match byte {
+                b'"' => self.nested_text = true,
+                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
+                b'}' | b']' => {
+                    self.depth -= 1;
+                    if self.depth == 0 {
+                        self.place = Place::Comma;
+                        return at;
+                    }
+                }
+                _ => {}
+            }
+        }
+        at
+    }
+
+    fn mark(&mut self, byte: u8) {
+        self.place = match (self.place, byte) {
+            (Place::Scalar, b' ' | b'\n' | b'\r' | b'\t') => Place::Comma,
+            (place, b' ' | b'\n' | b'\r' | b'\t') => place,
+            (Place::Start, b'{') => Place::FirstKey,
+            (Place::FirstKey | Place::NextKey, b'"') => Place::Key,
+            (Place::Colon, b':') => Place::Value,
+            (Place::Value, b'"') => Place::Text,
+            (Place::Value, b'{') if self.role == Role::Envelope => {
+                self.enveloped = true;
+                Place::FirstKey
+            }
+            (Place::Value, b'{' | b'[') => {
+                self.depth = 1;
+                Place::Nested
+            }
+            (Place::Value | Place::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {
+                Place::Scalar
+            }
+            (Place::Comma | Place::Scalar, b',') => Place::NextKey,
+            (Place::Comma | Place::Scalar | Place::FirstKey, b'}') if self.enveloped => {
+                self.enveloped = false;
+                Place::Comma
+            }
+            _ => Place::Over,
+        };
+    }
+}
+
+impl CutKey {
+    fn push(&mut self, seen: &[u8]) {
+        let room = self.bytes.get_mut(self.len.min(KEY_BYTES)..).unwrap_or_default();
+        for (to, from) in room.iter_mut().zip(seen) {
+            *to = *from;
+        }
+        self.len = self.len.saturating_add(seen.len()).min(KEY_BYTES + 1);
+    }
+}
+
+/// The index of the quote that closes a string whose bytes go on at `at`.
+#[inline]
+fn string_end(input: &[u8], at: usize, escaped: &mut bool) -> Option<usize> {
+    for (index, byte) in input.iter().enumerate().skip(at) {
+        if std::mem::take(escaped) {
+            continue;
+        }
+        match byte {
+            b'\\' => *escaped = true,
+            b'"' => return Some(index),
+            _ => {}
+        }
+    }
+    None
+}
