@@ -1,0 +1,105 @@
+//! The query of a list: which page, in which order.
+
+use serde_json::{Value, json};
+
+use crate::domain::page::{ListRules, PageRequest, Sort, SortKey};
+use crate::error::{Error, Issue};
+
+pub type Pairs = Vec<(String, String)>;
+
+const PLAIN_KEYS: &[SortKey] = &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt];
+const PROVIDER_KEYS: &[SortKey] = &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status];
+
+pub const WORKSPACES: ListRules =
+    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::NEWEST_FIRST, keys: PLAIN_KEYS };
+pub const SECRETS: ListRules = ListRules {
+    default_size: 10,
+    size_max: 1000,
+    default_sort: Sort::NEWEST_FIRST,
+    keys: &[SortKey::CreatedAt],
+};
+pub const PROVIDERS: ListRules =
+    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::OLDEST_FIRST, keys: PROVIDER_KEYS };
+pub const MODELS: ListRules =
+    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::OLDEST_FIRST, keys: PLAIN_KEYS };
+
+/// Reads `page`, `page_size` and `sort`; the last of a repeated key counts.
+pub fn page_request(pairs: &Pairs, rules: &ListRules) -> Result<PageRequest, Error> {
+    if pairs.iter().any(|(key, _)| key == "filter" || key.starts_with("filter[")) {
+        return Err(Error::refused("filter", "this list can't be filtered yet; leave it out"));
+    }
+    let mut issues = Vec::new();
+    let find = |name: &str| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let page = number("page", find("page"), 1, u32::MAX, &mut issues);
+    let page_size = number("page_size", find("page_size"), rules.default_size, rules.size_max, &mut issues);
+    let sort = match find("sort") {
+        None | Some("") => rules.default_sort,
+        Some(text) => Sort::parse(text, rules.keys).unwrap_or_else(|| {
+            let keys: Vec<_> = rules.keys.iter().map(|k| format!("'{0}', '-{0}'", k.as_str())).collect();
+            issues.push(issue("sort", "enum", format!("Input should be {}", keys.join(", ")), text));
+            rules.default_sort
+        }),
+    };
+    if issues.is_empty() { Ok(PageRequest { page, page_size, sort }) } else { Err(Error::Invalid(issues)) }
+}
+
+fn number(name: &str, text: Option<&str>, default: u32, max: u32, issues: &mut Vec<Issue>) -> u32 {
+    let Some(text) = text else { return default };
+    let (kind, msg) = match text.trim().parse::<i64>() {
+        Err(_) => {
+            ("int_parsing", "Input should be a valid integer, unable to parse string as an integer".into())
+        }
+        Ok(number) if number < 1 => {
+            ("greater_than_equal", "Input should be greater than or equal to 1".to_owned())
+        }
+        Ok(number) => match u32::try_from(number) {
+            Ok(number) if number <= max => return number,
+            _ => ("less_than_equal", format!("Input should be less than or equal to {max}")),
+        },
+    };
+    issues.push(issue(name, kind, msg, text));
+    default
+}
+
+fn issue(name: &str, kind: &'static str, msg: String, input: &str) -> Issue {
+    let input: Value = if input.len() <= 64 { json!(input) } else { Value::Null };
+    Issue { kind, loc: vec![json!("query"), json!(name)], msg, input }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &[(&str, &str)]) -> Result<PageRequest, Error> {
+        let pairs = text.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
+        page_request(&pairs, &PROVIDERS)
+    }
+
+    #[test]
+    fn an_empty_query_gives_the_defaults() {
+        let request = read(&[]).unwrap();
+        assert_eq!((request.page, request.page_size, request.sort), (1, 100, Sort::OLDEST_FIRST));
+    }
+
+    #[test]
+    fn numbers_and_sorts_out_of_range_are_named() {
+        for (key, value) in [
+            ("page", "0"),
+            ("page", "-1"),
+            ("page", "x"),
+            ("page", "99999999999999999999"),
+            ("page_size", "0"),
+            ("page_size", "1001"),
+            ("sort", "host_url"),
+            ("sort", "--name"),
+        ] {
+            let Err(Error::Invalid(issues)) = read(&[(key, value)]) else { panic!("{key}={value} accepted") };
+            assert_eq!(issues[0].loc, [json!("query"), json!(key)]);
+        }
+    }
+
+    #[test]
+    fn a_filter_is_refused_rather_than_ignored() {
+        assert!(matches!(read(&[("filter[name]", "x")]), Err(Error::Refused { .. })));
+    }
+}

@@ -1,0 +1,71 @@
+//! The registry's checked configuration, and the name of every limit that is not configurable.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_shared::MasterKey;
+use proto_shared::egress::EgressPolicy;
+
+#[derive(Debug, Clone)]
+pub struct RegistryConfig {
+    /// Holds the database, its lock and nothing else. Made with mode 0700 when missing.
+    pub data_dir: PathBuf,
+    pub master_key: Arc<MasterKey>,
+    pub egress: EgressPolicy,
+    pub discovery: DiscoveryConfig,
+}
+
+/// How providers are asked for their models.
+#[derive(Debug, Clone)]
+pub struct DiscoveryConfig {
+    /// Between two looks at a provider that works; the longest pause between two at one that does not.
+    pub interval: Duration,
+    /// One probe, from name resolution to the answer's last byte.
+    pub timeout: Duration,
+    /// Probes at a time, in each of the lanes for new, working and failing providers.
+    pub concurrency: usize,
+    /// Longest model list that is read.
+    pub body_bytes_max: usize,
+    /// Further trusted roots (PEM), beside the public ones.
+    pub upstream_ca: Option<PathBuf>,
+}
+
+impl Default for DiscoveryConfig {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(30),
+            timeout: Duration::from_secs(10),
+            concurrency: 8,
+            body_bytes_max: 8 * 1024 * 1024,
+            upstream_ca: None,
+        }
+    }
+}
+
+/// Request bodies of the API. Beyond: 413.
+pub const REQUEST_BYTES_MAX: usize = 1024 * 1024;
+/// A request's body must be complete within this. Beyond: 408.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request must be answered within this. Beyond: 503.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+/// A request's head must arrive within this.
+pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
+/// Open connections on one listener; more wait to be accepted.
+pub const CONNECTIONS_MAX: usize = 1024;
+/// How long open requests may go on once the registry was told to stop.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Writes that wait for the writer. Beyond: 503.
+pub const WRITE_QUEUE_MAX: usize = 256;
+/// Reads at a time, each on its own connection.
+pub const READERS_MAX: usize = 4;
+/// A read must get a connection within this. Beyond: 503.
+pub const READER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// How long a start waits for a registry that is just ending to let go of the data folder.
+pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
+/// The check of the database at start is cut off after this.
+pub const QUICK_CHECK_MAX: Duration = Duration::from_secs(10);
+
+/// Models of one provider that become routable.
+pub const MODELS_PER_PROVIDER_MAX: usize = 10_000;

@@ -1,0 +1,51 @@
+//! TLS to providers: verified always, with the public roots and the operator's own.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use proto_shared::HostUrl;
+use proto_shared::host_url::Host;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use super::verdict::Failure;
+use crate::store::OpenError;
+
+pub fn connector(extra_roots: Option<&Path>) -> Result<TlsConnector, OpenError> {
+    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    if let Some(path) = extra_roots {
+        let failed = |reason: String| OpenError::UpstreamCa { path: path.to_owned(), reason };
+        let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+        let mut added = 0;
+        for certificate in rustls_pemfile::certs(&mut pem.as_slice()) {
+            let certificate = certificate.map_err(|error| failed(error.to_string()))?;
+            roots.add(certificate).map_err(|error| failed(error.to_string()))?;
+            added += 1;
+        }
+        if added == 0 {
+            return Err(failed("no certificate in it".into()));
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| OpenError::UpstreamCa { path: "TLS".into(), reason: error.to_string() })?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+pub async fn handshake(
+    connector: &TlsConnector,
+    url: &HostUrl,
+    stream: TcpStream,
+) -> Result<TlsStream<TcpStream>, Failure> {
+    let name = match url.host() {
+        Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
+        Host::Name(name) => ServerName::try_from(name.to_string()).map_err(|_| Failure::Tls)?,
+    };
+    connector.connect(name, stream).await.map_err(|_| Failure::Tls)
+}

@@ -1,0 +1,136 @@
+//! A provider: what its owner configured, and what was found out about it.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use proto_shared::snapshot::{Replay, UpstreamTimeouts};
+use proto_shared::{AuthTemplate, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName};
+use serde_json::{Map, Value};
+
+use super::{EntityId, Timestamp};
+
+/// A stored provider.
+#[derive(Debug, Clone)]
+pub struct Provider {
+    /// Order of creation; never used again.
+    pub seq: i64,
+    /// Rises with every change of the configuration or of the key. A probe's result counts only for
+    /// the revision it was made with.
+    pub revision: i64,
+    pub id: EntityId,
+    pub workspace: WorkspaceName,
+    pub name: ProviderName,
+    pub spec: ProviderSpec,
+    pub status: ProviderStatus,
+    pub status_message: String,
+    pub served: Vec<ServedModel>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+}
+
+/// Everything an owner may set.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProviderSpec {
+    pub project: Option<String>,
+    pub description: Option<String>,
+    pub host_url: HostUrl,
+    pub api_key_secret_name: Option<SecretName>,
+    pub auth_header_format: Option<AuthTemplate>,
+    /// Upstream ids that become routable. Absent or empty: all.
+    pub enabled_models: Option<Vec<String>>,
+    pub default_extra_body: Option<Map<String, Value>>,
+    pub required_extra_body: Option<Map<String, Value>>,
+    pub default_extra_headers: Option<BTreeMap<String, String>>,
+    pub required_extra_headers: Option<BTreeMap<String, String>>,
+    pub model_deployment_id: Option<String>,
+    pub timeouts: UpstreamTimeouts,
+    pub replay: Replay,
+}
+
+/// One model of a provider: its routable name, and what the provider calls it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServedModel {
+    pub name: ModelName,
+    pub served_name: String,
+    /// When the model entity was made.
+    pub created: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProviderStatus {
+    Unknown,
+    Created,
+    Pending,
+    Ready,
+    Error,
+    Deleting,
+    Deleted,
+    Lost,
+}
+
+impl ProviderStatus {
+    pub const ALL: [Self; 8] = [
+        Self::Unknown,
+        Self::Created,
+        Self::Pending,
+        Self::Ready,
+        Self::Error,
+        Self::Deleting,
+        Self::Deleted,
+        Self::Lost,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unknown => "UNKNOWN",
+            Self::Created => "CREATED",
+            Self::Pending => "PENDING",
+            Self::Ready => "READY",
+            Self::Error => "ERROR",
+            Self::Deleting => "DELETING",
+            Self::Deleted => "DELETED",
+            Self::Lost => "LOST",
+        }
+    }
+
+    /// Whether discovery looks at it. What is going away is left alone.
+    pub fn is_probed(self) -> bool {
+        !matches!(self, Self::Deleting | Self::Deleted)
+    }
+}
+
+impl FromStr for ProviderStatus {
+    type Err = ();
+    fn from_str(text: &str) -> Result<Self, ()> {
+        Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
+    }
+}
+
+/// Whether `enabled` lets the upstream id through.
+pub fn is_enabled(enabled: Option<&[String]>, upstream_id: &str) -> bool {
+    match enabled {
+        None | Some([]) => true,
+        Some(ids) => ids.iter().any(|id| id == upstream_id),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_status_reads_back_as_itself() {
+        for status in ProviderStatus::ALL {
+            assert_eq!(status.as_str().parse(), Ok(status));
+        }
+        assert!("ready".parse::<ProviderStatus>().is_err());
+    }
+
+    #[test]
+    fn an_absent_or_empty_list_enables_everything() {
+        assert!(is_enabled(None, "a"));
+        assert!(is_enabled(Some(&[]), "a"));
+        assert!(is_enabled(Some(&["a".into()]), "a"));
+        assert!(!is_enabled(Some(&["b".into()]), "a"));
+    }
+}

@@ -1,0 +1,48 @@
+//! Workspaces, secrets' public side, and model entities.
+
+use proto_shared::{ModelName, SecretName, WorkspaceName};
+
+use super::{EntityId, Timestamp};
+
+/// The namespace of everything else.
+#[derive(Debug, Clone)]
+pub struct Workspace {
+    pub id: EntityId,
+    pub name: WorkspaceName,
+    pub description: Option<String>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+}
+
+/// What may be told about a secret. Its value is absent on purpose.
+#[derive(Debug, Clone)]
+pub struct Secret {
+    pub workspace: WorkspaceName,
+    pub name: SecretName,
+    pub description: Option<String>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+}
+
+/// A model, and who serves it.
+#[derive(Debug, Clone)]
+pub struct Model {
+    pub id: EntityId,
+    pub workspace: WorkspaceName,
+    pub name: ModelName,
+    pub description: Option<String>,
+    /// In routing order: the oldest provider first.
+    pub served_by: Vec<ServedBy>,
+    pub created: Timestamp,
+    pub updated: Timestamp,
+}
+
+/// One provider of a model.
+#[derive(Debug, Clone)]
+pub struct ServedBy {
+    /// `workspace/provider`.
+    pub provider: String,
+    pub host_url: String,
+    /// What the provider calls the model.
+    pub served_name: String,
+}

@@ -1,0 +1,38 @@
+//! Wall-clock times, for showing only. Nothing is ordered or timed by them.
+
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
+const WIRE: &[BorrowedFormatItem<'_>] =
+    format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
+
+/// Microseconds since the epoch, UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Timestamp(pub i64);
+
+impl Timestamp {
+    pub fn seconds(self) -> u64 {
+        u64::try_from(self.0 / 1_000_000).unwrap_or_default()
+    }
+
+    /// The platform's form: ISO 8601 with microseconds and without a zone.
+    pub fn to_wire(self) -> String {
+        OffsetDateTime::from_unix_timestamp_nanos(i128::from(self.0) * 1_000)
+            .ok()
+            .and_then(|at| at.format(&WIRE).ok())
+            .unwrap_or_else(|| "1970-01-01T00:00:00.000000".into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_wire_form_has_six_digits_and_no_zone() {
+        assert_eq!(Timestamp(1_795_374_563_106_587).to_wire(), "2026-11-22T19:09:23.106587");
+        assert_eq!(Timestamp(0).to_wire(), "1970-01-01T00:00:00.000000");
+        assert_eq!(Timestamp(i64::MAX).to_wire(), "1970-01-01T00:00:00.000000");
+    }
+}

@@ -1,0 +1,53 @@
+//! What can go wrong with a call. Status codes and bodies are given in `api::reply`, once.
+
+use serde_json::Value;
+
+use crate::store::StoreError;
+
+/// Why a call failed.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("{0}")]
+    NotFound(String),
+    #[error("{0}")]
+    AlreadyExists(String),
+    #[error("Workspace '{0}' does not exist. Please create the workspace first.")]
+    NoWorkspace(String),
+    /// One value is well formed and can't be accepted.
+    #[error("{field}: {reason}")]
+    Refused { field: String, reason: String },
+    /// The request itself is malformed: all its faults together.
+    #[error("the request is not valid")]
+    Invalid(Vec<Issue>),
+    #[error("the request body is longer than {0} bytes")]
+    BodyTooLong(usize),
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    #[error("the secret could not be sealed: {0}")]
+    Seal(#[from] proto_shared::secret::SecretError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// One fault of a request, in the platform's form.
+#[derive(Debug, Clone)]
+pub struct Issue {
+    pub kind: &'static str,
+    /// `["body", "name"]`, `["query", "page"]`.
+    pub loc: Vec<Value>,
+    pub msg: String,
+    /// What was given; null when it may hold a secret.
+    pub input: Value,
+}
+
+impl Error {
+    pub fn refused(field: &str, reason: impl ToString) -> Self {
+        Self::Refused { field: field.into(), reason: reason.to_string() }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Store(error.into())
+    }
+}

@@ -1,0 +1,87 @@
+//! Lists in pages. Order and limits come from checked values, never from text.
+
+use rusqlite::{Connection, Row};
+
+use crate::domain::{Direction, Page, PageRequest, Sort, SortKey};
+use crate::error::Error;
+
+/// The `ORDER BY` of a sort: always total, and creation is by number, not by clock.
+fn order_by(sort: Sort) -> &'static str {
+    match (sort.key, sort.direction) {
+        (SortKey::Name, Direction::Up) => "name, seq",
+        (SortKey::Name, Direction::Down) => "name DESC, seq DESC",
+        (SortKey::CreatedAt, Direction::Up) => "seq",
+        (SortKey::CreatedAt, Direction::Down) => "seq DESC",
+        (SortKey::UpdatedAt, Direction::Up) => "updated_us, seq",
+        (SortKey::UpdatedAt, Direction::Down) => "updated_us DESC, seq DESC",
+        (SortKey::Status, Direction::Up) => "status, seq",
+        (SortKey::Status, Direction::Down) => "status DESC, seq DESC",
+    }
+}
+
+/// One page of `table`, of one workspace or (`None`) of all.
+pub fn list<T>(
+    connection: &Connection,
+    table: &'static str,
+    columns: &'static str,
+    workspace: Option<&str>,
+    request: &PageRequest,
+    decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Page<T>, Error> {
+    let holds = if table == "workspaces" { "?1 IS NULL" } else { "(?1 IS NULL OR workspace = ?1)" };
+    let total: i64 = connection
+        .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {holds}"))?
+        .query_row([workspace], |row| row.get(0))?;
+    let order = order_by(request.sort);
+    let rows = connection
+        .prepare_cached(&format!(
+            "SELECT {columns} FROM {table} WHERE {holds} ORDER BY {order} LIMIT ?2 OFFSET ?3"
+        ))?
+        .query_map((workspace, request.page_size, request.offset()), decode)?
+        .collect::<Result<Vec<T>, _>>()?;
+    Ok(Page { rows, total: u64::try_from(total).unwrap_or_default() })
+}
+
+/// A column that must parse; a damaged one is an error, not a panic.
+pub fn parsed<T>(row: &Row<'_>, index: usize) -> rusqlite::Result<T>
+where
+    T: TryFrom<String>,
+    T::Error: std::error::Error + Send + Sync + 'static,
+{
+    T::try_from(row.get(index)?).map_err(|error| conversion_failure(index, error))
+}
+
+/// A JSON column.
+pub fn json<T: serde::de::DeserializeOwned>(row: &Row<'_>, index: usize) -> rusqlite::Result<T> {
+    let text = row.get_ref(index)?.as_str()?;
+    serde_json::from_str(text).map_err(|error| conversion_failure(index, error))
+}
+
+/// A JSON column that may be null.
+pub fn json_or_null<T: serde::de::DeserializeOwned>(
+    row: &Row<'_>,
+    index: usize,
+) -> rusqlite::Result<Option<T>> {
+    match row.get_ref(index)?.as_str_or_null()? {
+        None => Ok(None),
+        Some(text) => serde_json::from_str(text).map(Some).map_err(|error| conversion_failure(index, error)),
+    }
+}
+
+/// The text of a JSON column.
+pub fn to_json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
+    serde_json::to_string(value)
+        .map_err(|error| Error::from(rusqlite::Error::ToSqlConversionFailure(Box::new(error))))
+}
+
+/// The text of a JSON column that may be null.
+pub fn to_json_or_null<T: serde::Serialize>(value: &Option<T>) -> Result<Option<String>, Error> {
+    value.as_ref().map(to_json).transpose()
+}
+
+fn conversion_failure(
+    index: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> rusqlite::Error {
+    rusqlite::Error::FromSqlConversionFailure(index, rusqlite::types::Type::Text, Box::new(error))
+}

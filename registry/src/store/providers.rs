@@ -1,0 +1,264 @@
+//! Providers.
+
+use proto_shared::{ModelName, ProviderName, WorkspaceName};
+use rusqlite::{Connection, OptionalExtension, Row, named_params};
+
+use super::page::{self, json, json_or_null, parsed, to_json, to_json_or_null};
+use super::writer::Write;
+use super::{secrets, served};
+use crate::domain::provider::is_enabled;
+use crate::domain::{EntityId, Page, PageRequest, Provider, ProviderSpec, ProviderStatus, Timestamp};
+use crate::error::Error;
+
+/// Longest status message, in characters.
+pub const STATUS_MESSAGE_CHARS_MAX: usize = 1000;
+
+const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
+    api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
+    default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
+    status_message, created_us, updated_us";
+
+/// A row without its models.
+fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
+    let status: String = row.get(18)?;
+    Ok(Provider {
+        seq: row.get(0)?,
+        revision: row.get(1)?,
+        id: EntityId::stored(row.get(2)?),
+        workspace: parsed(row, 3)?,
+        name: parsed(row, 4)?,
+        spec: ProviderSpec {
+            project: row.get(5)?,
+            description: row.get(6)?,
+            host_url: parsed(row, 7)?,
+            api_key_secret_name: row
+                .get::<_, Option<String>>(8)?
+                .is_some()
+                .then(|| parsed(row, 8))
+                .transpose()?,
+            auth_header_format: row
+                .get::<_, Option<String>>(9)?
+                .is_some()
+                .then(|| parsed(row, 9))
+                .transpose()?,
+            enabled_models: json_or_null(row, 10)?,
+            default_extra_body: json_or_null(row, 11)?,
+            required_extra_body: json_or_null(row, 12)?,
+            default_extra_headers: json_or_null(row, 13)?,
+            required_extra_headers: json_or_null(row, 14)?,
+            model_deployment_id: row.get(15)?,
+            timeouts: json(row, 16)?,
+            replay: json(row, 17)?,
+        },
+        status: status.parse().unwrap_or(ProviderStatus::Unknown),
+        status_message: row.get(19)?,
+        served: Vec::new(),
+        created: Timestamp(row.get(20)?),
+        updated: Timestamp(row.get(21)?),
+    })
+}
+
+fn with_models(connection: &Connection, mut provider: Provider) -> Result<Provider, Error> {
+    provider.served = served::of_provider(connection, provider.seq)?;
+    Ok(provider)
+}
+
+pub fn list(
+    connection: &Connection,
+    workspace: Option<&str>,
+    request: &PageRequest,
+) -> Result<Page<Provider>, Error> {
+    let Page { rows, total } = page::list(connection, "providers", COLUMNS, workspace, request, decode)?;
+    let rows = rows.into_iter().map(|row| with_models(connection, row)).collect::<Result<_, _>>()?;
+    Ok(Page { rows, total })
+}
+
+pub fn find(connection: &Connection, workspace: &str, name: &str) -> Result<Option<Provider>, Error> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM providers WHERE workspace = ?1 AND name = ?2"))?
+        .query_row([workspace, name], decode)
+        .optional()?
+        .map(|row| with_models(connection, row))
+        .transpose()
+}
+
+pub fn by_seq(connection: &Connection, seq: i64) -> Result<Option<Provider>, Error> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM providers WHERE seq = ?1"))?
+        .query_row([seq], decode)
+        .optional()?
+        .map(|row| with_models(connection, row))
+        .transpose()
+}
+
+pub fn get(connection: &Connection, workspace: &str, name: &str) -> Result<Provider, Error> {
+    find(connection, workspace, name)?
+        .ok_or_else(|| Error::NotFound(format!("Model provider not found: {workspace}/{name}")))
+}
+
+/// Status and message a caller gave along.
+#[derive(Debug, Clone, Default)]
+pub struct GivenStatus {
+    pub status: Option<ProviderStatus>,
+    pub message: Option<String>,
+}
+
+pub fn insert(
+    write: &Write<'_>,
+    workspace: &WorkspaceName,
+    name: &ProviderName,
+    spec: &ProviderSpec,
+    given: &GivenStatus,
+) -> Result<Provider, Error> {
+    if find(write, workspace.as_str(), name.as_str())?.is_some() {
+        return Err(Error::AlreadyExists(format!("Model provider {workspace}/{name} already exists")));
+    }
+    require_secret(write, workspace, spec)?;
+    let message = match (&given.message, given.status) {
+        (Some(message), _) => message.as_str(),
+        (None, Some(_)) => "",
+        (None, None) => "Model provider created",
+    };
+    let generation = write.touch_routes()?;
+    write
+        .prepare_cached(
+            "INSERT INTO providers (id, workspace, name, host_url, timeouts, replay, status, status_message, \
+             revision, route_generation, created_us, updated_us) \
+             VALUES (?1, ?2, ?3, ?4, '{}', '\"never\"', ?5, ?6, 0, ?7, ?8, ?8)",
+        )?
+        .execute((
+            write.new_id("model-provider").as_str(),
+            workspace.as_str(),
+            name.as_str(),
+            spec.host_url.as_str(),
+            given.status.unwrap_or(ProviderStatus::Created).as_str(),
+            message,
+            generation,
+            write.now().0,
+        ))?;
+    set_spec(write, write.last_insert_rowid(), spec)?;
+    get(write, workspace.as_str(), name.as_str())
+}
+
+/// Replaces the configuration. What was found out stays, as far as the new configuration allows it.
+pub fn replace(
+    write: &Write<'_>,
+    provider: &Provider,
+    spec: &ProviderSpec,
+    given: &GivenStatus,
+) -> Result<Provider, Error> {
+    require_secret(write, &provider.workspace, spec)?;
+    set_spec(write, provider.seq, spec)?;
+    let status = given.status.unwrap_or(provider.status);
+    let message = given.message.as_deref().unwrap_or(&provider.status_message);
+    set_status(write, provider.seq, status, message)?;
+    let kept: Vec<_> = provider
+        .served
+        .iter()
+        .filter(|model| is_enabled(spec.enabled_models.as_deref(), &model.served_name))
+        .map(|model| (model.name.clone(), model.served_name.clone()))
+        .collect();
+    if kept.len() != provider.served.len() {
+        served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), &kept)?;
+    }
+    get(write, provider.workspace.as_str(), provider.name.as_str())
+}
+
+/// What discovery, or the owner of a deployment, has to say about a provider.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finding {
+    pub status: Option<ProviderStatus>,
+    pub message: Option<String>,
+    /// Names are distinct.
+    pub served: Option<Vec<(ModelName, String)>>,
+    pub model_deployment_id: Option<Option<String>>,
+}
+
+/// Records a finding; routes change only if readiness or models do.
+pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Result<Provider, Error> {
+    let status = finding.status.unwrap_or(provider.status);
+    let message = finding.message.as_deref().unwrap_or(&provider.status_message);
+    set_status(write, provider.seq, status, message)?;
+    if let Some(id) = &finding.model_deployment_id {
+        write
+            .prepare_cached("UPDATE providers SET model_deployment_id = ?2 WHERE seq = ?1")?
+            .execute((provider.seq, id))?;
+    }
+    let is_same = |models: &Vec<(ModelName, String)>| {
+        models.len() == provider.served.len()
+            && models
+                .iter()
+                .zip(&provider.served)
+                .all(|((name, id), s)| *name == s.name && *id == s.served_name)
+    };
+    let models = finding.served.as_ref().filter(|models| !is_same(models));
+    if let Some(models) = models {
+        served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), models)?;
+    }
+    let readiness_changed = (status == ProviderStatus::Ready) != (provider.status == ProviderStatus::Ready);
+    if models.is_some() || readiness_changed {
+        let generation = write.touch_routes()?;
+        write
+            .prepare_cached("UPDATE providers SET route_generation = ?2 WHERE seq = ?1")?
+            .execute((provider.seq, generation))?;
+    }
+    get(write, provider.workspace.as_str(), provider.name.as_str())
+}
+
+pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
+    let provider = get(write, workspace, name)?;
+    write.touch_routes()?;
+    write.prepare_cached("DELETE FROM providers WHERE seq = ?1")?.execute([provider.seq])?;
+    served::drop_unserved(write, workspace)
+}
+
+fn require_secret(write: &Write<'_>, workspace: &WorkspaceName, spec: &ProviderSpec) -> Result<(), Error> {
+    let Some(name) = &spec.api_key_secret_name else { return Ok(()) };
+    if secrets::exists(write, workspace.as_str(), name.as_str())? {
+        return Ok(());
+    }
+    let reason = format!("Secret '{name}' not found in workspace '{workspace}'; create it first");
+    Err(Error::refused("api_key_secret_name", reason))
+}
+
+fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Error> {
+    let generation = write.touch_routes()?;
+    write
+        .prepare_cached(
+            "UPDATE providers SET project = :project, description = :description, host_url = :host_url, \
+             api_key_secret_name = :secret, auth_header_format = :auth, enabled_models = :enabled, \
+             default_extra_body = :default_body, required_extra_body = :required_body, \
+             default_extra_headers = :default_headers, required_extra_headers = :required_headers, \
+             model_deployment_id = :deployment, timeouts = :timeouts, replay = :replay, \
+             revision = revision + 1, route_generation = :generation, updated_us = :now WHERE seq = :seq",
+        )?
+        .execute(named_params! {
+            ":seq": seq,
+            ":project": spec.project,
+            ":description": spec.description,
+            ":host_url": spec.host_url.as_str(),
+            ":secret": spec.api_key_secret_name.as_ref().map(|name| name.as_str()),
+            ":auth": spec.auth_header_format.clone().map(String::from),
+            ":enabled": to_json_or_null(&spec.enabled_models)?,
+            ":default_body": to_json_or_null(&spec.default_extra_body)?,
+            ":required_body": to_json_or_null(&spec.required_extra_body)?,
+            ":default_headers": to_json_or_null(&spec.default_extra_headers)?,
+            ":required_headers": to_json_or_null(&spec.required_extra_headers)?,
+            ":deployment": spec.model_deployment_id,
+            ":timeouts": to_json(&spec.timeouts)?,
+            ":replay": to_json(&spec.replay)?,
+            ":generation": generation,
+            ":now": write.now().0,
+        })?;
+    Ok(())
+}
+
+fn set_status(write: &Write<'_>, seq: i64, status: ProviderStatus, message: &str) -> Result<(), Error> {
+    let message: String = message.chars().take(STATUS_MESSAGE_CHARS_MAX).collect();
+    write
+        .prepare_cached(
+            "UPDATE providers SET status = ?2, status_message = ?3, updated_us = ?4 WHERE seq = ?1",
+        )?
+        .execute((seq, status.as_str(), message, write.now().0))?;
+    Ok(())
+}

@@ -1,0 +1,88 @@
+//! What the publisher reads: all routes of one generation, decoding only what changed.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use proto_shared::WorkspaceName;
+use rusqlite::Connection;
+
+use super::page::parsed;
+use super::{providers, secrets};
+use crate::domain::routes::KeyedProvider;
+use crate::error::Error;
+
+/// Everything routable, of one generation.
+pub struct RouteState {
+    pub installation: String,
+    pub generation: u64,
+    pub workspaces: Vec<WorkspaceName>,
+    /// In order of creation.
+    pub providers: Vec<Arc<KeyedProvider>>,
+}
+
+/// Decoded providers by number, each with the generation it is of.
+#[derive(Default)]
+pub struct RouteCache {
+    providers: HashMap<i64, (i64, Arc<KeyedProvider>)>,
+}
+
+impl RouteCache {
+    /// Reads one consistent state. `connection` must be inside a transaction.
+    pub fn read(&mut self, connection: &Connection) -> Result<RouteState, Error> {
+        let (installation, generation): (String, i64) = connection
+            .prepare_cached("SELECT installation, generation FROM registry")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let workspaces = connection
+            .prepare_cached("SELECT name FROM workspaces ORDER BY seq")?
+            .query_map([], |row| parsed(row, 0))?
+            .collect::<Result<Vec<_>, _>>()?;
+        let providers = self.read_providers(connection)?;
+        Ok(RouteState {
+            installation,
+            generation: u64::try_from(generation).unwrap_or_default(),
+            workspaces,
+            providers,
+        })
+    }
+
+    fn read_providers(&mut self, connection: &Connection) -> Result<Vec<Arc<KeyedProvider>>, Error> {
+        let rows = connection
+            .prepare_cached("SELECT seq, route_generation FROM providers ORDER BY seq")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<Vec<(i64, i64)>, _>>()?;
+        let mut next = HashMap::with_capacity(rows.len());
+        let mut providers = Vec::with_capacity(rows.len());
+        for (seq, generation) in rows {
+            let known = self.providers.remove(&seq).filter(|(have, _)| *have == generation);
+            let provider = match known {
+                Some((_, provider)) => Some(provider),
+                None => decode_or_skip(connection, seq),
+            };
+            if let Some(provider) = provider {
+                providers.push(Arc::clone(&provider));
+                next.insert(seq, (generation, provider));
+            }
+        }
+        self.providers = next;
+        Ok(providers)
+    }
+}
+
+/// One damaged row must not stop the routes of all others.
+fn decode_or_skip(connection: &Connection, seq: i64) -> Option<Arc<KeyedProvider>> {
+    read_one(connection, seq)
+        .inspect_err(
+            |error| tracing::error!(%error, seq, "provider left out of the routes: its row is unreadable"),
+        )
+        .ok()
+        .flatten()
+}
+
+fn read_one(connection: &Connection, seq: i64) -> Result<Option<Arc<KeyedProvider>>, Error> {
+    let Some(provider) = providers::by_seq(connection, seq)? else { return Ok(None) };
+    let key = match &provider.spec.api_key_secret_name {
+        Some(name) => secrets::sealed(connection, provider.workspace.as_str(), name.as_str())?,
+        None => None,
+    };
+    Ok(Some(Arc::new(KeyedProvider { provider, key })))
+}

@@ -1,0 +1,151 @@
+//! Secrets: sealed values, and what may be told about them.
+
+use proto_shared::secret::SecretString;
+use proto_shared::{MasterKey, SealedSecret, SecretIdentity, SecretName, WorkspaceName};
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::page::{self, json, parsed, to_json};
+use super::writer::Write;
+use crate::domain::{Page, PageRequest, Secret, Timestamp};
+use crate::error::Error;
+
+const COLUMNS: &str = "workspace, name, description, created_us, updated_us";
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Secret> {
+    Ok(Secret {
+        workspace: parsed(row, 0)?,
+        name: parsed(row, 1)?,
+        description: row.get(2)?,
+        created: Timestamp(row.get(3)?),
+        updated: Timestamp(row.get(4)?),
+    })
+}
+
+pub fn list(
+    connection: &Connection,
+    workspace: Option<&str>,
+    request: &PageRequest,
+) -> Result<Page<Secret>, Error> {
+    page::list(connection, "secrets", COLUMNS, workspace, request, decode)
+}
+
+pub fn get(connection: &Connection, workspace: &str, name: &str) -> Result<Secret, Error> {
+    connection
+        .prepare_cached(
+            "SELECT workspace, name, description, created_us, updated_us FROM secrets \
+             WHERE workspace = ?1 AND name = ?2",
+        )?
+        .query_row([workspace, name], decode)
+        .optional()?
+        .ok_or_else(|| Error::NotFound(format!("Secret {workspace}/{name} not found")))
+}
+
+pub fn exists(connection: &Connection, workspace: &str, name: &str) -> Result<bool, Error> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM secrets WHERE workspace = ?1 AND name = ?2")?
+        .exists([workspace, name])?)
+}
+
+/// The sealed value, for a route.
+pub fn sealed(connection: &Connection, workspace: &str, name: &str) -> Result<Option<SealedSecret>, Error> {
+    Ok(connection
+        .prepare_cached("SELECT sealed FROM secrets WHERE workspace = ?1 AND name = ?2")?
+        .query_row([workspace, name], |row| json(row, 0))
+        .optional()?)
+}
+
+/// Seals `value` under a version that was never used before.
+fn seal(
+    write: &Write<'_>,
+    key: &MasterKey,
+    workspace: &WorkspaceName,
+    name: &SecretName,
+    value: &SecretString,
+) -> Result<String, Error> {
+    let version: i64 = write
+        .prepare_cached("UPDATE registry SET secret_version = secret_version + 1 RETURNING secret_version")?
+        .query_row([], |row| row.get(0))?;
+    let version = u64::try_from(version).unwrap_or_default();
+    let identity = SecretIdentity { workspace: workspace.as_str(), name: name.as_str(), version };
+    to_json(&key.seal(&identity, value)?)
+}
+
+pub fn insert(
+    write: &Write<'_>,
+    key: &MasterKey,
+    workspace: &WorkspaceName,
+    name: &SecretName,
+    value: &SecretString,
+    description: Option<&str>,
+) -> Result<Secret, Error> {
+    if exists(write, workspace.as_str(), name.as_str())? {
+        return Err(Error::AlreadyExists(format!("Secret {workspace}/{name} already exists")));
+    }
+    let sealed = seal(write, key, workspace, name, value)?;
+    write
+        .prepare_cached(
+            "INSERT INTO secrets (workspace, name, description, sealed, created_us, updated_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
+        )?
+        .execute((workspace.as_str(), name.as_str(), description, sealed, write.now().0))?;
+    touch_users(write, workspace.as_str(), name.as_str())?;
+    get(write, workspace.as_str(), name.as_str())
+}
+
+/// What a PATCH may change. An outer `None` leaves the field as it is.
+pub struct SecretChange {
+    pub value: Option<SecretString>,
+    pub description: Option<Option<String>>,
+}
+
+pub fn update(
+    write: &Write<'_>,
+    key: &MasterKey,
+    workspace: &str,
+    name: &str,
+    change: &SecretChange,
+) -> Result<Secret, Error> {
+    let secret = get(write, workspace, name)?;
+    if let Some(value) = &change.value {
+        let sealed = seal(write, key, &secret.workspace, &secret.name, value)?;
+        write
+            .prepare_cached(
+                "UPDATE secrets SET sealed = ?3, updated_us = ?4 WHERE workspace = ?1 AND name = ?2",
+            )?
+            .execute((workspace, name, sealed, write.now().0))?;
+        touch_users(write, workspace, name)?;
+    }
+    if let Some(description) = &change.description {
+        write
+            .prepare_cached(
+                "UPDATE secrets SET description = ?3, updated_us = ?4 WHERE workspace = ?1 AND name = ?2",
+            )?
+            .execute((workspace, name, description, write.now().0))?;
+    }
+    get(write, workspace, name)
+}
+
+pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
+    get(write, workspace, name)?;
+    write
+        .prepare_cached("DELETE FROM secrets WHERE workspace = ?1 AND name = ?2")?
+        .execute([workspace, name])?;
+    touch_users(write, workspace, name)
+}
+
+/// A key changed: the providers that use it have a new revision and new routes.
+fn touch_users(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
+    let used = write
+        .prepare_cached("SELECT 1 FROM providers WHERE workspace = ?1 AND api_key_secret_name = ?2")?
+        .exists([workspace, name])?;
+    if used {
+        let generation = write.touch_routes()?;
+        write
+            .prepare_cached(
+                "UPDATE providers SET revision = revision + 1, route_generation = ?3 \
+                 WHERE workspace = ?1 AND api_key_secret_name = ?2",
+            )?
+            .execute((workspace, name, generation))?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Workspaces.
+
+use proto_shared::WorkspaceName;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::page::{self, parsed};
+use super::writer::Write;
+use crate::domain::{EntityId, Page, PageRequest, Timestamp, Workspace};
+use crate::error::Error;
+
+/// There from the first start.
+const BUILT_IN: [&str; 2] = ["default", "system"];
+const COLUMNS: &str = "id, name, description, created_us, updated_us";
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Workspace> {
+    Ok(Workspace {
+        id: EntityId::stored(row.get(0)?),
+        name: parsed(row, 1)?,
+        description: row.get(2)?,
+        created: Timestamp(row.get(3)?),
+        updated: Timestamp(row.get(4)?),
+    })
+}
+
+pub fn list(connection: &Connection, request: &PageRequest) -> Result<Page<Workspace>, Error> {
+    page::list(connection, "workspaces", COLUMNS, None, request, decode)
+}
+
+pub fn get(connection: &Connection, name: &str) -> Result<Workspace, Error> {
+    connection
+        .prepare_cached(
+            "SELECT id, name, description, created_us, updated_us FROM workspaces WHERE name = ?1",
+        )?
+        .query_row([name], decode)
+        .optional()?
+        .ok_or_else(|| Error::NotFound(format!("Workspace '{name}' not found")))
+}
+
+pub fn exists(connection: &Connection, name: &str) -> Result<bool, Error> {
+    Ok(connection.prepare_cached("SELECT 1 FROM workspaces WHERE name = ?1")?.exists([name])?)
+}
+
+/// Before a list: an unknown workspace is not an empty one.
+pub fn require_listed(connection: &Connection, name: &str) -> Result<(), Error> {
+    if exists(connection, name)? {
+        return Ok(());
+    }
+    Err(Error::NotFound(format!("Workspace '{name}' not found")))
+}
+
+/// Before something is made in it.
+pub fn require_target(connection: &Connection, name: &str) -> Result<WorkspaceName, Error> {
+    let no_workspace = || Error::NoWorkspace(name.chars().take(255).collect());
+    if exists(connection, name)? {
+        WorkspaceName::new(name).map_err(|_| no_workspace())
+    } else {
+        Err(no_workspace())
+    }
+}
+
+pub fn insert(
+    write: &Write<'_>,
+    name: &WorkspaceName,
+    description: Option<&str>,
+) -> Result<Workspace, Error> {
+    if exists(write, name.as_str())? {
+        return Err(Error::AlreadyExists(format!("Workspace '{name}' already exists")));
+    }
+    let id = write.new_id("workspace");
+    write.touch_routes()?;
+    write
+        .prepare_cached(
+            "INSERT INTO workspaces (id, name, description, created_us, updated_us) VALUES (?1, ?2, ?3, ?4, ?4)",
+        )?
+        .execute((id.as_str(), name.as_str(), description, write.now().0))?;
+    get(write, name.as_str())
+}
+
+pub(super) fn insert_built_in(connection: &Connection) -> Result<(), rusqlite::Error> {
+    for name in BUILT_IN {
+        let id = EntityId::new("workspace", uuid::Uuid::new_v4().as_u128());
+        connection.execute(
+            "INSERT OR IGNORE INTO workspaces (id, name, created_us, updated_us) \
+             VALUES (?1, ?2, unixepoch('subsec') * 1000000, unixepoch('subsec') * 1000000)",
+            [id.as_str(), name],
+        )?;
+    }
+    Ok(())
+}
