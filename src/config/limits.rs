@@ -1,0 +1,103 @@
+//! The `limits.*` keys: each field of [`Limits`], its range and how to reach it.
+
+use std::time::Duration;
+
+use gateway::Limits;
+
+/// One limit as a key. Durations are whole milliseconds and end in `_ms`.
+pub struct Row {
+    pub key: &'static str,
+    pub min: u64,
+    pub max: u64,
+    pub get: fn(&Limits) -> u64,
+    pub set: fn(&mut Limits, u64),
+}
+
+macro_rules! count {
+    ($field:ident, $min:expr, $max:expr) => {
+        Row {
+            key: concat!("limits.", stringify!($field)),
+            min: $min,
+            max: $max,
+            get: |limits| u64::try_from(limits.$field).unwrap_or(u64::MAX),
+            // In range of the field's type: `max` is checked before.
+            set: |limits, value| limits.$field = value.try_into().unwrap_or(limits.$field),
+        }
+    };
+}
+
+macro_rules! time_ms {
+    ($field:ident, $min:expr, $max:expr) => {
+        Row {
+            key: concat!("limits.", stringify!($field), "_ms"),
+            min: $min,
+            max: $max,
+            get: |limits| u64::try_from(limits.$field.as_millis()).unwrap_or(u64::MAX),
+            set: |limits, value| limits.$field = Duration::from_millis(value),
+        }
+    };
+}
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const HOUR_MS: u64 = 3_600_000;
+
+pub const ROWS: &[Row] = &[
+    count!(head_bytes_max, KIB, MIB),
+    count!(target_bytes_max, 128, MIB),
+    count!(header_lines_max, 8, 1_000),
+    time_ms!(head_timeout, 100, HOUR_MS),
+    count!(body_bytes_max, KIB, 4 * GIB - 1),
+    count!(buffered_bytes_max, MIB, 1024 * GIB),
+    count!(body_rate_bytes_per_s, 1, GIB),
+    time_ms!(body_rate_grace, 100, HOUR_MS),
+    time_ms!(body_timeout, 100, 24 * HOUR_MS),
+    time_ms!(write_stall_timeout, 100, HOUR_MS),
+    time_ms!(keep_alive_timeout, 100, 24 * HOUR_MS),
+    count!(requests_per_connection_max, 1, 1_000_000_000),
+    count!(connections_max, 1, 10_000_000),
+    count!(h2_streams_max, 1, 10_000),
+    count!(upstream_head_bytes_max, KIB, 16 * MIB),
+    count!(reply_buffer_bytes_max, KIB, GIB),
+    count!(attempts_max, 1, 20),
+    count!(pool_idle_per_endpoint_max, 0, 100_000),
+    time_ms!(apply_wait_max, 0, 60_000),
+    time_ms!(drain_timeout, 0, 24 * HOUR_MS),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The fields of `Limits`, read off its debug form.
+    fn fields() -> Vec<String> {
+        let text = format!("{:#?}", Limits::default());
+        let field = |line: &str| {
+            let (name, _) = line.strip_prefix("    ")?.split_once(": ")?;
+            Some(name.to_owned())
+        };
+        text.lines().filter_map(field).collect()
+    }
+
+    #[test]
+    fn every_limit_of_the_gateway_has_a_key() {
+        let keys: Vec<_> =
+            ROWS.iter().map(|row| row.key.trim_start_matches("limits.").trim_end_matches("_ms")).collect();
+        let missing: Vec<_> = fields().into_iter().filter(|name| !keys.contains(&name.as_str())).collect();
+        assert!(missing.is_empty(), "no key for {missing:?}");
+    }
+
+    #[test]
+    fn every_default_is_in_its_range_and_every_value_of_a_range_can_be_set() {
+        for row in ROWS {
+            let mut limits = Limits::default();
+            let default = (row.get)(&limits);
+            assert!((row.min..=row.max).contains(&default), "{}: {default}", row.key);
+            for value in [row.min, row.max] {
+                (row.set)(&mut limits, value);
+                assert_eq!((row.get)(&limits), value, "{}", row.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The log of a serving process: lines on stderr, filtered by `NIMGATE_LOG` or `RUST_LOG`. Client commands
+//! have none: they say what they have to say themselves.
+
+use std::env;
+use std::io::IsTerminal as _;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::util::SubscriberInitExt as _;
+
+/// Ours from info up, libraries from warn up.
+const SERVING: &str = "warn,nimgate=info,gateway=info,registry=info,nim_sim=warn";
+/// A demo's output is its story.
+const DEMO: &str = "error,nimgate=warn,gateway=warn,registry=warn";
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    Serving,
+    Demo,
+}
+
+/// Starts the log. A filter that can't be read is told and replaced by the default.
+pub fn start(kind: Kind) {
+    let default = match kind {
+        Kind::Serving => SERVING,
+        Kind::Demo => DEMO,
+    };
+    let asked = ["NIMGATE_LOG", "RUST_LOG"].into_iter().find_map(|name| {
+        let text = env::var(name).ok().filter(|text| !text.is_empty())?;
+        Some((name, EnvFilter::try_new(text)))
+    });
+    let filter = match asked {
+        None => EnvFilter::new(default),
+        Some((_, Ok(filter))) => filter,
+        Some((name, Err(e))) => {
+            eprintln!("nimgate: {name} is not a log filter ({e}); using {default}");
+            EnvFilter::new(default)
+        }
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .finish();
+    // Fails only when a log was started before: then that one stays.
+    let _ = log.try_init();
+}
