@@ -1,0 +1,238 @@
+//! A small HTTP/1.1 client: one connection a request, each phase with a limit.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper::body::Incoming;
+use hyper_util::rt::TokioIo;
+use proto_shared::HostUrl;
+use proto_shared::host_url::Host;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
+use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::error::ClientError;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// A whole control call. Longer than a gateway waits until a change is applied.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Until a model's answer begins: a large model may think for minutes before its first token.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Which address this is, for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    pub what: &'static str,
+    pub flag: &'static str,
+}
+
+pub const GATEWAY: Named = Named { what: "gateway URL", flag: "--url" };
+pub const FAR_GATEWAY: Named = Named { what: "gateway URL", flag: "--gateway-url" };
+pub const ADMIN: Named = Named { what: "admin URL", flag: "--admin-url" };
+
+/// A server that requests can be sent to.
+#[derive(Clone)]
+pub struct Http {
+    base: HostUrl,
+    named: Named,
+    tls: Option<TlsConnector>,
+}
+
+trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
+
+impl Http {
+    pub fn new(url: &str, named: Named, ca: Option<&Path>) -> Result<Self, ClientError> {
+        let bad = |why: String| ClientError::Url { what: named.what, url: url.to_owned(), why };
+        let base = HostUrl::parse(url).map_err(|e| bad(e.to_string()))?;
+        let tls = if base.is_https() { Some(tls(ca)?) } else { None };
+        Ok(Self { base, named, tls })
+    }
+
+    /// The URL as given, without a slash at its end.
+    pub fn base(&self) -> &str {
+        self.base.as_str().trim_end_matches('/')
+    }
+
+    /// Sends a request and reads the whole answer, which must be a success.
+    pub async fn call(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Bytes, ClientError> {
+        let whole = async {
+            let (status, bytes) = self.exchange(method, path, body).await?;
+            if status.is_success() { Ok(bytes) } else { Err(ClientError::answer(status, &bytes)) }
+        };
+        timeout(CALL_TIMEOUT, whole).await.unwrap_or_else(|_| Err(self.late(CALL_TIMEOUT)))
+    }
+
+    /// The same for answers that are JSON.
+    pub async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
+        let bytes = self.call(method, path, body).await?;
+        serde_json::from_slice(&bytes).map_err(|_| ClientError::NotJson { url: self.base().to_owned() })
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.json(Method::GET, path, None).await
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<(http::StatusCode, Bytes), ClientError> {
+        let response = self.send(method, path, body).await?;
+        let status = response.status();
+        Ok((status, self.read(response).await?))
+    }
+
+    /// Sends a request and returns as soon as the answer's head is here.
+    pub async fn open(&self, path: &str, body: &Value) -> Result<Response<Incoming>, ClientError> {
+        timeout(ANSWER_TIMEOUT, self.send(Method::POST, path, Some(body)))
+            .await
+            .unwrap_or_else(|_| Err(self.late(ANSWER_TIMEOUT)))
+    }
+
+    /// Reads the rest of an answer.
+    pub async fn read(&self, response: Response<Incoming>) -> Result<Bytes, ClientError> {
+        match Limited::new(response.into_body(), ANSWER_BYTES_MAX).collect().await {
+            Ok(body) => Ok(body.to_bytes()),
+            Err(e) if e.is::<http_body_util::LengthLimitError>() => {
+                Err(ClientError::TooLong { url: self.base().to_owned(), limit_bytes: ANSWER_BYTES_MAX })
+            }
+            Err(e) => Err(self.broken(e)),
+        }
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        let io = timeout(CONNECT_TIMEOUT, self.connect()).await;
+        let io = io.unwrap_or_else(|_| Err(self.late(CONNECT_TIMEOUT)))?;
+        let (mut sender, connection) =
+            hyper::client::conn::http1::handshake(TokioIo::new(io)).await.map_err(|e| self.broken(e))?;
+        // Ends by itself when the answer was read or dropped.
+        tokio::spawn(connection);
+        let target = format!("{}{path}", self.base.base_path());
+        let request = request(method, &target, &self.base.authority(), body)
+            .map_err(|e| ClientError::Said(format!("can't ask for {target:?}: {e}")))?;
+        sender.send_request(request).await.map_err(|e| self.broken(e))
+    }
+
+    async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+        let host = match self.base.host() {
+            Host::Ip(ip) => ip.to_string(),
+            Host::Name(name) => name.to_string(),
+        };
+        let stream =
+            TcpStream::connect((host.as_str(), self.base.port())).await.map_err(|e| self.unreached(&e))?;
+        let Some(connector) = &self.tls else { return Ok(Box::new(stream)) };
+        let name = ServerName::try_from(host).map_err(|e| self.broken(e))?;
+        let stream = connector.connect(name, stream).await.map_err(|e| self.unreached(&e))?;
+        Ok(Box::new(stream))
+    }
+
+    fn unreached(&self, error: &io::Error) -> ClientError {
+        let url = self.base().to_owned();
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused => ClientError::Refused { url, flag: self.named.flag },
+            _ => ClientError::Connect { url, why: error.to_string() },
+        }
+    }
+
+    fn broken(&self, why: impl ToString) -> ClientError {
+        ClientError::Broken { url: self.base().to_owned(), why: why.to_string() }
+    }
+
+    fn late(&self, within: Duration) -> ClientError {
+        ClientError::Timeout { url: self.base().to_owned(), within }
+    }
+}
+
+fn request(
+    method: Method,
+    target: &str,
+    authority: &str,
+    body: Option<&Value>,
+) -> Result<Request<Full<Bytes>>, http::Error> {
+    let builder = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(HOST, authority)
+        .header(ACCEPT, "application/json, text/event-stream")
+        .header(USER_AGENT, concat!("nimgate/", env!("CARGO_PKG_VERSION")));
+    match body {
+        Some(body) => builder.header(CONTENT_TYPE, "application/json").body(Full::from(body.to_string())),
+        None => builder.body(Full::default()),
+    }
+}
+
+/// Public roots, and the user's own.
+fn tls(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
+    let mut roots = RootCertStore::from_iter(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    if let Some(path) = ca {
+        let error = |source| ClientError::File { path: path.to_owned(), source };
+        let text = std::fs::read(path).map_err(error)?;
+        for certificate in rustls_pemfile::certs(&mut text.as_slice()) {
+            let added = roots.add(certificate.map_err(error)?);
+            added.map_err(|e| error(io::Error::other(e)))?;
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| ClientError::Said(format!("TLS can't be set up: {e}")))?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    Ok(TlsConnector::from(Arc::new(config)))
+}
+
+/// A text as one segment of a path, or as a value of a query.
+pub fn encoded(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_cannot_leave_its_segment() {
+        assert_eq!(encoded("a/b?c=d&é"), "a%2Fb%3Fc%3Dd%26%C3%A9");
+    }
+
+    #[tokio::test]
+    async fn a_closed_port_is_told_with_what_to_do() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        drop(listener);
+        let error = Http::new(&url, GATEWAY, None).unwrap().get("/status").await.unwrap_err();
+        assert!(matches!(error, ClientError::Refused { .. }), "{error}");
+        assert!(error.to_string().contains("nimgate up"), "{error}");
+    }
+
+    #[test]
+    fn a_url_that_is_none_names_its_flag() {
+        let Err(error) = Http::new("localhost:8080", GATEWAY, None) else { panic!("accepted") };
+        assert!(error.to_string().starts_with("gateway URL"), "{error}");
+    }
+}
