@@ -17,6 +17,9 @@ struct Args {
     /// The port on all addresses, as a NIM has it
     #[arg(long, env = "NIM_HTTP_API_PORT")]
     port: Option<u16>,
+    /// The same under its newer name; --port wins
+    #[arg(long, env = "NIM_SERVER_PORT", hide = true)]
+    server_port: Option<u16>,
     /// A model id to serve (repeat for several)
     #[arg(long = "model", env = "NIM_SERVED_MODEL_NAME", value_delimiter = ',', default_value = nim_sim::DEFAULT_MODEL)]
     models: Vec<String>,
@@ -44,7 +47,7 @@ impl Args {
             Some((id, parent)) => Lora::new(id, parent),
             None => Lora::new(lora.as_str(), base.as_str()),
         });
-        let listen = self.listen.unwrap_or_else(|| match self.port {
+        let listen = self.listen.unwrap_or_else(|| match self.port.or(self.server_port) {
             Some(port) => SocketAddr::from(([0, 0, 0, 0], port)),
             None => SocketAddr::from(([127, 0, 0, 1], 8000)),
         });
