@@ -1,0 +1,93 @@
+//! `nimgate demo`: all of it in one process on a temporary folder, with a simulated model server.
+//!
+//! The provider is made through the public control API and every chat goes over the network stack,
+//! as a client's would. Nothing outlives the process.
+
+mod story;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::Path;
+use std::sync::Arc;
+
+use gateway::Stop;
+use nim_sim::{Sim, SimOptions};
+use proto_shared::MasterKey;
+use tokio::sync::watch;
+
+use crate::cli::DemoArgs;
+use crate::config::{self, FlagValue, Role, Settings};
+use crate::logging;
+use crate::master_key::{KeyError, Origin};
+use crate::serve::signals::Signals;
+use crate::serve::{self, Combined, Problems, ServeError, Start, Upgrade, banner};
+
+/// The pause between two simulated tokens, so that streaming can be seen.
+const TOKEN_MS: u64 = 25;
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 8080);
+const ADMIN_LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
+
+pub fn run(args: &DemoArgs) -> Result<(), ServeError> {
+    logging::start(logging::Kind::Demo);
+    let folder = tempfile::Builder::new()
+        .prefix("nimgate-demo-")
+        .tempdir()
+        .map_err(|source| ServeError::Io { what: "can't make a temporary folder".into(), source })?;
+    let listen = args.listen.unwrap_or_else(|| free(LISTEN));
+    let settings = settings(folder.path(), listen, free(ADMIN_LISTEN))?;
+    let key = MasterKey::generate().map_err(KeyError::Make)?;
+    let start = Start { settings, key: Arc::new(key), origin: Origin::Environment };
+    let runtime = serve::runtime(start.settings.threads.get())?;
+    runtime.block_on(play(&start, args.once))
+}
+
+fn settings(folder: &Path, listen: SocketAddr, admin: SocketAddr) -> Result<Settings, ServeError> {
+    let flag = |key: &str, flag, word: String| FlagValue { key: key.to_owned(), flag, words: vec![word] };
+    let flags = vec![
+        flag("listen", "--listen", listen.to_string()),
+        flag("admin_listen", "--admin-listen", admin.to_string()),
+        flag("data_dir", "TMPDIR", folder.display().to_string()),
+    ];
+    config::from_flags(Role::Up, flags).map_err(|problems| ServeError::Config(Problems(problems)))
+}
+
+/// `wanted`, or any free port on the same address when that one is taken.
+fn free(wanted: SocketAddr) -> SocketAddr {
+    match TcpListener::bind(wanted) {
+        Ok(_) => wanted,
+        Err(_) => SocketAddr::new(wanted.ip(), 0),
+    }
+}
+
+async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
+    let io = |what: &str| {
+        let what = what.to_owned();
+        move |source| ServeError::Io { what, source }
+    };
+    let signals = Signals::register().map_err(io("signals"))?;
+    let options = SimOptions { token_ms: TOKEN_MS, ..SimOptions::default() };
+    let sim = Sim::start(options).await.map_err(io("the simulated model server"))?;
+    let upstream = sim.url();
+    let combined = Combined::bind(start, Upgrade::Fresh).await?;
+    let addresses = combined.gateway.addresses();
+    let base = banner::url(addresses.first().copied().unwrap_or(LISTEN), false);
+    let admin = banner::url(combined.gateway.admin_address(), false);
+    let (stop, stopped) = watch::channel(Stop::Run);
+    let mut served = tokio::spawn(combined.run(stopped));
+    tokio::spawn(signals.drive(stop.clone(), || tracing::warn!("a demo hands nothing over")));
+    let told = tokio::select! {
+        told = story::tell(&base, &admin, &upstream, once) => told,
+        ended = &mut served => return joined(ended),
+    };
+    if once || told.is_err() {
+        stop.send_replace(Stop::Drain);
+    }
+    let ended = joined(served.await);
+    told?;
+    ended
+}
+
+fn joined(ended: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Result<(), ServeError> {
+    ended.unwrap_or_else(|e| {
+        Err(ServeError::Io { what: "the server".into(), source: std::io::Error::other(e) })
+    })
+}

@@ -1,0 +1,79 @@
+//! All signals of a serving process, in one place.
+//!
+//! SIGTERM drains; a second one ends at once. SIGINT the same, with a word to whoever pressed the key.
+//! SIGQUIT asks for the listeners to be handed over to the next process.
+
+use std::io;
+
+use gateway::Stop;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+/// The handlers. From the moment this exists, no signal it names ends the process by itself.
+pub struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    quit: Signal,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Terminate,
+    Interrupt,
+    HandOver,
+}
+
+impl Signals {
+    pub fn register() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            quit: signal(SignalKind::quit())?,
+        })
+    }
+
+    /// Turns signals into stops for as long as it is polled.
+    pub async fn drive(mut self, stop: watch::Sender<Stop>, hand_over: impl Fn()) {
+        loop {
+            let asked = self.next().await;
+            if asked == Asked::HandOver {
+                hand_over();
+                continue;
+            }
+            let next = after(*stop.borrow());
+            if asked == Asked::Interrupt && next == Stop::Drain {
+                eprintln!("\nstopping; what is in flight may finish (press Ctrl-C again to end it now)");
+            }
+            tracing::info!(signal = ?asked, stop = ?next, "asked to stop");
+            stop.send_replace(next);
+        }
+    }
+
+    async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.terminate.recv() => Asked::Terminate,
+            _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.quit.recv() => Asked::HandOver,
+        }
+    }
+}
+
+/// The first request to stop drains, every further one ends.
+fn after(stop: Stop) -> Stop {
+    match stop {
+        Stop::Run => Stop::Drain,
+        Stop::Drain | Stop::Now => Stop::Now,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_request_drains_and_the_second_ends() {
+        assert_eq!(after(Stop::Run), Stop::Drain);
+        assert_eq!(after(Stop::Drain), Stop::Now);
+        assert_eq!(after(Stop::Now), Stop::Now);
+    }
+}
