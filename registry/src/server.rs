@@ -13,7 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -33,31 +33,49 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
-pub async fn serve_tcp(router: Router, listener: TcpListener, stop: watch::Receiver<bool>) -> io::Result<()> {
-    let accept = async || {
-        let (stream, _) = listener.accept().await?;
+/// What connections come from.
+trait Listener {
+    type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
+    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+    async fn accept(&self) -> io::Result<TcpStream> {
+        let (stream, _) = TcpListener::accept(self).await?;
         // Answers are small; a delayed last packet costs more than it saves.
         let _ = stream.set_nodelay(true);
         Ok(stream)
-    };
-    serve(router, accept, stop).await;
+    }
+}
+
+/// A Unix socket that talks to its owner (and to root) only.
+struct OwnersSocket {
+    listener: UnixListener,
+    owner: u32,
+}
+
+impl Listener for OwnersSocket {
+    type Stream = UnixStream;
+    async fn accept(&self) -> io::Result<UnixStream> {
+        let (stream, _) = self.listener.accept().await?;
+        let peer = stream.peer_cred()?.uid();
+        if peer != self.owner && peer != 0 {
+            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
+        }
+        Ok(stream)
+    }
+}
+
+pub async fn serve_tcp(router: Router, listener: TcpListener, stop: watch::Receiver<bool>) -> io::Result<()> {
+    serve(router, listener, stop).await;
     Ok(())
 }
 
 pub async fn serve_unix(router: Router, path: PathBuf, stop: watch::Receiver<bool>) -> io::Result<()> {
     let listener = bind_unix(&path).await?;
     let socket = std::fs::symlink_metadata(&path)?;
-    let owner = socket.uid();
-    let accept = async || {
-        let (stream, _) = listener.accept().await?;
-        let peer = stream.peer_cred()?.uid();
-        if peer != owner && peer != 0 {
-            return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
-        }
-        Ok(stream)
-    };
-    serve(router, accept, stop).await;
-    drop(listener);
+    serve(router, OwnersSocket { listener, owner: socket.uid() }, stop).await;
     // Only if it is still ours: a successor may have bound the path already.
     if std::fs::symlink_metadata(&path).is_ok_and(|now| now.ino() == socket.ino()) {
         std::fs::remove_file(&path)?;
@@ -88,10 +106,7 @@ async fn bind_unix(path: &Path) -> io::Result<UnixListener> {
     Ok(listener)
 }
 
-async fn serve<S>(router: Router, accept: impl AsyncFn() -> io::Result<S>, mut stop: watch::Receiver<bool>)
-where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-{
+async fn serve<L: Listener>(router: Router, listener: L, mut stop: watch::Receiver<bool>) {
     let router = router.layer(Extension(Stop(stop.clone())));
     let permits = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
@@ -99,7 +114,7 @@ where
         while connections.try_join_next().is_some() {}
         let accepted = async {
             let permit = Arc::clone(&permits).acquire_owned().await.map_err(io::Error::other)?;
-            Ok::<_, io::Error>((accept().await?, permit))
+            Ok::<_, io::Error>((listener.accept().await?, permit))
         };
         let accepted = tokio::select! {
             accepted = accepted => accepted,
@@ -119,6 +134,7 @@ where
             }
         }
     }
+    drop(listener);
     let drained = async { while connections.join_next().await.is_some() {} };
     if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
         tracing::info!("connections were still open after {DRAIN_TIMEOUT:?}; closing them");

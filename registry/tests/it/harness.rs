@@ -1,0 +1,200 @@
+//! A registry on port 0, and a client that speaks HTTP to it.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use proto_shared::egress::EgressPolicy;
+use proto_shared::feed::GENERATION_HEADER;
+use proto_shared::{MasterKey, RouteSnapshot};
+use registry::{DiscoveryConfig, Registry, RegistryConfig};
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// Longest wait for anything that is to happen.
+pub const DEADLINE: Duration = Duration::from_secs(20);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
+
+pub const PROVIDERS: &str = "/apis/models/v2/workspaces/default/providers";
+pub const SECRETS: &str = "/apis/secrets/v2/workspaces/default/secrets";
+pub const MODELS: &str = "/apis/models/v2/workspaces/default/models";
+pub const WORKSPACES: &str = "/apis/entities/v2/workspaces";
+
+pub struct Harness {
+    pub registry: Registry,
+    pub address: SocketAddr,
+    pub dir: Arc<TempDir>,
+    pub key: Arc<MasterKey>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+pub fn config(dir: &Path, key: &Arc<MasterKey>) -> RegistryConfig {
+    RegistryConfig {
+        data_dir: dir.join("data"),
+        master_key: Arc::clone(key),
+        egress: EgressPolicy::local(),
+        discovery: DiscoveryConfig {
+            interval: Duration::from_millis(100),
+            timeout: Duration::from_secs(2),
+            ..DiscoveryConfig::default()
+        },
+    }
+}
+
+impl Harness {
+    pub async fn start() -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        let key = Arc::new(MasterKey::generate().unwrap());
+        Self::with(config(dir.path(), &key), dir).await
+    }
+
+    pub async fn with(config: RegistryConfig, dir: Arc<TempDir>) -> Self {
+        let key = Arc::clone(&config.master_key);
+        let registry = Registry::open(config).await.unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let serving = registry.clone();
+        let serve_stop = stopping.clone();
+        let tasks = vec![
+            tokio::spawn(async move { serving.serve_tcp(listener, serve_stop).await.unwrap() }),
+            tokio::spawn(registry.run_discovery(stopping)),
+        ];
+        Self { registry, address, dir, key, stop, tasks }
+    }
+
+    /// Stops, lets go of the data folder, and gives back what the next start needs.
+    pub async fn stop(self) -> (Arc<TempDir>, Arc<MasterKey>) {
+        self.stop.send(true).unwrap();
+        for task in self.tasks {
+            tokio::time::timeout(DEADLINE, task).await.unwrap().unwrap();
+        }
+        (self.dir, self.key)
+    }
+
+    pub async fn restart(self) -> Self {
+        let (dir, key) = self.stop().await;
+        let config = config(dir.path(), &key);
+        Self::with(config, dir).await
+    }
+
+    pub fn snapshot(&self) -> Arc<RouteSnapshot> {
+        Arc::clone(&self.registry.snapshots().borrow().snapshot)
+    }
+
+    /// The first snapshot that `holds`.
+    pub async fn snapshot_where(&self, holds: impl Fn(&RouteSnapshot) -> bool) -> Arc<RouteSnapshot> {
+        let mut watch = self.registry.snapshots();
+        let found = tokio::time::timeout(DEADLINE, watch.wait_for(|p| holds(&p.snapshot))).await;
+        Arc::clone(&found.expect("no such snapshot in time").unwrap().snapshot)
+    }
+
+    pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
+        let body = body.map(|body| body.to_string());
+        self.raw(method, path, "application/json", body.unwrap_or_default().as_bytes()).await
+    }
+
+    pub async fn raw(&self, method: Method, path: &str, kind: &str, body: &[u8]) -> Answer {
+        let mut sender = connect(self.address).await;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", "registry")
+            .header("content-type", kind)
+            .body(Full::new(Bytes::copy_from_slice(body)))
+            .unwrap();
+        Answer::read(sender.send_request(request).await.unwrap()).await
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        self.call(Method::GET, path, None).await
+    }
+    pub async fn post(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::POST, path, Some(body)).await
+    }
+    pub async fn put(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PUT, path, Some(body)).await
+    }
+    pub async fn patch(&self, path: &str, body: Value) -> Answer {
+        self.call(Method::PATCH, path, Some(body)).await
+    }
+    pub async fn delete(&self, path: &str) -> Answer {
+        self.call(Method::DELETE, path, None).await
+    }
+
+    /// Asks for a provider until it `holds`.
+    pub async fn provider_where(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let start = Instant::now();
+        loop {
+            let answer = self.get(&format!("{PROVIDERS}/{name}")).await;
+            if answer.status == StatusCode::OK && holds(&answer.body) {
+                return answer.body;
+            }
+            assert!(start.elapsed() < DEADLINE, "in time, the provider was only {}", answer.body);
+            tokio::time::sleep(POLL_INTERVAL).await;
+        }
+    }
+
+    /// Every byte of every file in the data folder.
+    pub fn files(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in std::fs::read_dir(self.dir.path().join("data")).unwrap() {
+            bytes.extend(std::fs::read(entry.unwrap().path()).unwrap());
+        }
+        bytes
+    }
+}
+
+pub async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
+    let stream = TcpStream::connect(address).await.unwrap();
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    sender
+}
+
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub text: String,
+    /// Null when there is none.
+    pub body: Value,
+}
+
+impl Answer {
+    async fn read(response: http::Response<Incoming>) -> Self {
+        let (head, body) = response.into_parts();
+        let bytes = body.collect().await.unwrap().to_bytes();
+        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let body = serde_json::from_str(&text).unwrap_or_default();
+        Self { status: head.status, headers: head.headers, text, body }
+    }
+
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    pub fn generation(&self) -> Option<u64> {
+        self.headers.get(GENERATION_HEADER)?.to_str().ok()?.parse().ok()
+    }
+
+    /// The message of the error, which must be in both forms.
+    #[track_caller]
+    pub fn message(&self) -> &str {
+        let message = self.body["error"]["message"].as_str().expect("error.message");
+        assert_eq!(self.body["detail"], message);
+        message
+    }
+}

@@ -1,0 +1,15 @@
+//! The registry from outside: a real store in a temporary folder, real HTTP, a fake provider.
+
+mod discovery;
+mod durability;
+mod errors;
+mod fake_provider;
+mod feed;
+mod harness;
+mod lists;
+mod providers;
+mod secrecy;
+mod secrets;
+mod socket;
+mod speed;
+mod workspaces;
