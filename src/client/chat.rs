@@ -195,7 +195,51 @@ impl Reply {
 
 #[cfg(test)]
 mod tests {
+    use super::super::testing::{cut_events, events, gateway, json as answer};
     use super::*;
+
+    const HELLO: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"Hello\"}}]}\n\n";
+
+    /// What was shown, and how it ended.
+    async fn asked(answer: String) -> (String, Result<Reply, ClientError>) {
+        let (api, _) = gateway(move |_, _| answer.clone()).await;
+        let mut shown = String::new();
+        let mut show = |piece: Piece<'_>| {
+            if let Piece::Content(text) = piece {
+                shown.push_str(text);
+            }
+            Ok(())
+        };
+        let reply = ask(&api, "/v1/chat/completions", &json!({}), &mut show).await;
+        (shown, reply)
+    }
+
+    #[tokio::test]
+    async fn an_answer_is_shown_whether_streamed_or_not() {
+        let (shown, reply) = asked(events(&format!("{HELLO}data: [DONE]\n\n"))).await;
+        assert_eq!((shown.as_str(), reply.unwrap().content.as_str()), ("Hello", "Hello"));
+        let (shown, reply) = asked(answer(200, r#"{"choices":[{"message":{"content":"Hi"}}]}"#)).await;
+        assert!(reply.is_ok() && shown == "Hi");
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_is_never_an_answer() {
+        for broken in [events(HELLO), cut_events(HELLO)] {
+            let (shown, reply) = asked(broken).await;
+            let error = reply.unwrap_err().to_string();
+            assert!(shown == "Hello" && error.starts_with("the answer was cut off"), "{error}");
+        }
+        let told = format!("{HELLO}event: error\ndata: {{\"error\":{{\"message\":\"upstream left\"}}}}\n\n");
+        let error = asked(events(&told)).await.1.unwrap_err().to_string();
+        assert_eq!(error, "the answer was cut off: upstream left");
+    }
+
+    #[tokio::test]
+    async fn a_refusal_is_told_in_its_own_words() {
+        let (_, reply) =
+            asked(answer(429, r#"{"error":{"message":"slow down"},"detail":"slow down"}"#)).await;
+        assert_eq!(reply.unwrap_err().to_string(), "slow down (429 Too Many Requests)");
+    }
 
     #[test]
     fn chunks_add_up_to_the_answer() {

@@ -111,6 +111,7 @@ fn field_error(item: &Value) -> String {
         })
         .unwrap_or_default();
     let message = item["msg"].as_str().unwrap_or("not valid");
+    let message = message.strip_prefix("Value error, ").unwrap_or(message);
     if place.is_empty() { message.to_owned() } else { format!("{}: {message}", place.join(".")) }
 }
 
@@ -124,7 +125,10 @@ mod tests {
             (r#"{"detail":"no such provider"}"#, "no such provider"),
             (r#"{"error":{"message":"rate limited"}}"#, "rate limited"),
             (r#"{"error":"bad key"}"#, "bad key"),
-            (r#"{"detail":[{"loc":["body","name"],"msg":"too short"},{"msg":"x"}]}"#, "name: too short; x"),
+            (
+                r#"{"detail":[{"loc":["body","name"],"msg":"Value error, too short"},{"msg":"x"}]}"#,
+                "name: too short; x",
+            ),
             ("<h1>Bad gateway</h1>", "<h1>Bad gateway</h1>"),
             ("", "no reason was given"),
         ] {

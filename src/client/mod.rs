@@ -13,6 +13,8 @@ pub mod provider;
 pub mod secret;
 mod sse;
 pub mod status;
+#[cfg(test)]
+mod testing;
 
 use crate::cli::{ClientCommand, ModelCommand};
 

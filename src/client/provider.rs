@@ -162,8 +162,8 @@ fn verdict(
             args.url, args.wait_s
         ))),
         status => Err(ClientError::Said(format!(
-            "provider {name} was created, but is {status}{reason}; check --url and the key, then: nimgate \
-             provider delete {name}, and create it again"
+            "provider {name} was created, but is {status}{reason}; it is asked again and again, so {look}; if its \
+             URL or key is wrong: nimgate provider delete {name}, and create it again"
         ))),
     }
 }
@@ -253,6 +253,7 @@ pub async fn list_models(args: Listing) -> Result<(), ClientError> {
 mod tests {
     use clap::Parser as _;
 
+    use super::super::testing;
     use super::*;
     use crate::cli::{Cli, ClientCommand, Command};
 
@@ -263,6 +264,54 @@ mod tests {
             panic!("not a provider to create")
         };
         *create
+    }
+
+    #[tokio::test]
+    async fn a_provider_counts_as_usable_once_the_gateway_routes_to_it() {
+        let ready = r#"{"name":"p","status":"READY","served_models":[{"model_entity_id":"default/m"}]}"#;
+        let (api, asked) = testing::gateway(move |_, nth| match nth {
+            0 => testing::json(200, r#"{"name":"p","status":"CREATED","served_models":[]}"#),
+            1 | 3 => testing::json(200, ready),
+            2 => testing::json(200, r#"{"data":[]}"#),
+            _ => testing::json(200, r#"{"data":[{"id":"default/m"}]}"#),
+        })
+        .await;
+        let value = wait(&api, "p", Duration::from_secs(60)).await.unwrap();
+        assert_eq!(Provider::read(&value).models()[0].name(), "m");
+        assert_eq!(asked.lock().unwrap().len(), 5);
+    }
+
+    #[tokio::test]
+    async fn the_wait_for_a_provider_ends() {
+        let (api, _) = testing::gateway(|_, _| testing::json(200, r#"{"status":"CREATED"}"#)).await;
+        let value = wait(&api, "p", Duration::ZERO).await.unwrap();
+        assert!(undecided(&Provider::read(&value)));
+    }
+
+    #[tokio::test]
+    async fn a_key_from_the_environment_replaces_the_one_that_is_there() {
+        let (api, asked) = testing::gateway(|line, _| match line.starts_with("POST") {
+            true => testing::json(409, r#"{"detail":"exists"}"#),
+            false => testing::json(200, r#"{"name":"p"}"#),
+        })
+        .await;
+        assert_eq!(store_key(&api, &args(&[]), "PATH").await.unwrap(), "p");
+        let asked = asked.lock().unwrap();
+        assert_eq!(asked[1].0, "PATCH /apis/secrets/v2/workspaces/default/secrets/p");
+        assert!(asked[1].1.contains(&std::env::var("PATH").unwrap()));
+    }
+
+    #[tokio::test]
+    async fn lists_are_read_to_their_last_page() {
+        let (api, asked) = testing::gateway(|_, nth| {
+            testing::json(
+                200,
+                &format!(r#"{{"data":[{{"name":"p{nth}"}}],"pagination":{{"total_pages":2}}}}"#),
+            )
+        })
+        .await;
+        assert_eq!(api.list_providers().await.unwrap().len(), 2);
+        assert!(asked.lock().unwrap()[1].0.ends_with("/providers?page=2&page_size=100"));
     }
 
     #[test]
