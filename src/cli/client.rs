@@ -6,6 +6,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Map, Value};
 
 pub const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+const WORKSPACE_DEFAULT: &str = "default";
 pub const ADMIN_URL_DEFAULT: &str = "http://127.0.0.1:9080";
 
 #[derive(Debug, Subcommand)]
@@ -59,7 +60,7 @@ pub struct FarConnection {
 #[derive(Debug, Clone, Args)]
 pub struct View {
     /// Workspace
-    #[arg(long, short = 'w', value_name = "NAME", env = "NIMGATE_WORKSPACE", default_value = "default")]
+    #[arg(long, short = 'w', value_name = "NAME", env = "NIMGATE_WORKSPACE", default_value = WORKSPACE_DEFAULT)]
     pub workspace: String,
     /// Form of the answer
     #[arg(long, short = 'o', value_enum, default_value = "table")]
@@ -72,6 +73,20 @@ pub struct View {
 impl From<FarConnection> for Connection {
     fn from(far: FarConnection) -> Self {
         Self { url: far.gateway_url, view: far.view }
+    }
+}
+
+impl Connection {
+    /// What to add to a further command so that it means the same gateway and workspace.
+    pub fn repeated(&self) -> String {
+        let mut out = String::new();
+        if self.url != URL_DEFAULT {
+            out.push_str(&format!(" --gateway-url {}", self.url));
+        }
+        if self.view.workspace != WORKSPACE_DEFAULT {
+            out.push_str(&format!(" --workspace {}", self.view.workspace));
+        }
+        out
     }
 }
 

@@ -1,5 +1,7 @@
 //! `nimgate provider` and `nimgate model`.
 
+mod show;
+
 use std::time::Duration;
 
 use http::StatusCode;
@@ -10,26 +12,24 @@ use tokio::time::{Instant, sleep};
 use super::api::{Api, Provider};
 use super::error::ClientError;
 use super::http::FAR_GATEWAY;
-use super::output::{self, Table, plain};
+use super::output::{self, Table};
 use super::secret::from_environment;
 use crate::cli::{Connection, Listing, Output, ProviderCommand, ProviderCreateArgs};
 
 const POLL_INTERVAL: Duration = Duration::from_millis(150);
-/// Models listed after a create before the rest is only counted.
-const MODELS_SHOWN_MAX: usize = 15;
 
 pub async fn run(command: ProviderCommand) -> Result<(), ClientError> {
     match command {
         ProviderCommand::Create(args) => create(*args).await,
         ProviderCommand::List(args) => {
             let providers = Api::new(&args.connection)?.list_providers().await?;
-            show_list(providers, args.connection.view.output)
+            show::list(providers, args.connection.view.output)
         }
         ProviderCommand::Get(args) => {
             let value = Api::new(&args.connection)?.get_provider(&args.name).await.map_err(see_list)?;
             match args.connection.view.output {
                 Output::Json => output::json(&value),
-                Output::Table => show_one(&Provider::read(&value)),
+                Output::Table => show::one(&Provider::read(&value)),
             }
         }
         ProviderCommand::Delete(args) => {
@@ -60,7 +60,7 @@ async fn create(args: ProviderCreateArgs) -> Result<(), ClientError> {
     if connection.view.output == Output::Json {
         output::json(&decided)?;
     }
-    verdict(&Provider::read(&decided), &args, &connection)
+    show::verdict(&Provider::read(&decided), &args, &connection)
 }
 
 /// Stores the key from the environment under the secret's name, over an older one.
@@ -104,7 +104,7 @@ pub async fn wait(api: &Api, name: &str, limit: Duration) -> Result<Value, Clien
     loop {
         let value = api.get_provider(name).await?;
         let provider = Provider::read(&value);
-        let settled = !undecided(&provider) && routed(api, &provider).await?;
+        let settled = !undecided(&provider) && routed(api, &provider).await;
         if settled || Instant::now() + POLL_INTERVAL > deadline {
             bar.finish_and_clear();
             return Ok(value);
@@ -114,11 +114,12 @@ pub async fn wait(api: &Api, name: &str, limit: Duration) -> Result<Value, Clien
 }
 
 /// Whether the gateway's table holds the provider's models; one stands for all, as a table is applied whole.
-async fn routed(api: &Api, provider: &Provider) -> Result<bool, ClientError> {
-    let Some(model) = provider.models().first() else { return Ok(true) };
-    let listed = api.list_models().await?;
+async fn routed(api: &Api, provider: &Provider) -> bool {
+    let Some(model) = provider.models().first() else { return true };
+    // A list that can't be had says nothing about the provider.
+    let Ok(listed) = api.list_models().await else { return true };
     let is_it = |id: &str| id == model.name() || id == model.model_entity_id;
-    Ok(listed.iter().any(|listed| listed["id"].as_str().is_some_and(is_it)))
+    listed.iter().any(|listed| listed["id"].as_str().is_some_and(is_it))
 }
 
 fn undecided(provider: &Provider) -> bool {
@@ -133,101 +134,6 @@ fn spinner(message: String) -> ProgressBar {
     }
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
-}
-
-/// Says what became usable. A provider that is not usable is a failure of the command.
-fn verdict(
-    provider: &Provider,
-    args: &ProviderCreateArgs,
-    connection: &Connection,
-) -> Result<(), ClientError> {
-    let name = &args.name;
-    let look = format!("look again: nimgate provider get {name}");
-    let reason = match provider.message().trim().trim_end_matches('.') {
-        "" => String::new(),
-        text => format!(": {}", plain(text)),
-    };
-    match provider.status.as_str() {
-        "READY" if connection.view.output == Output::Json => Ok(()),
-        "READY" => show_usable(provider),
-        "CREATED" | "PENDING" if args.wait_s == 0 => {
-            if connection.view.output == Output::Json {
-                return Ok(());
-            }
-            output::say(&format!("provider {name} created; its models are being asked for; {look}"))
-        }
-        "CREATED" | "PENDING" => Err(ClientError::Said(format!(
-            "provider {name} was created, but {} gave no list of models within {} s{reason}; it is asked \
-             again and again; {look}",
-            args.url, args.wait_s
-        ))),
-        status => Err(ClientError::Said(format!(
-            "provider {name} was created, but is {status}{reason}; it is asked again and again, so {look}; if its \
-             URL or key is wrong: nimgate provider delete {name}, and create it again"
-        ))),
-    }
-}
-
-fn show_usable(provider: &Provider) -> Result<(), ClientError> {
-    let name = &provider.name;
-    if provider.models().is_empty() {
-        let reason = match provider.message() {
-            "" => "it lists no models (or none that --enabled-models lets through)",
-            text => text,
-        };
-        return output::say(&format!(
-            "provider {name} is ready, without models of its own: {}\ncall it past the model routes: nimgate chat MODEL \
-             \"Hello\" --provider {name}",
-            plain(reason)
-        ));
-    }
-    output::say(&format!("provider {name} is ready; models:"))?;
-    show_models(provider, MODELS_SHOWN_MAX)?;
-    let first = provider.models().first().map_or("MODEL", |model| model.name());
-    output::say(&format!("\nnext: nimgate chat {} \"Hello\"", plain(first)))
-}
-
-fn show_models(provider: &Provider, shown_max: usize) -> Result<(), ClientError> {
-    let mut table = Table::new(&["  MODEL", "SERVED AS"]);
-    for model in provider.models().iter().take(shown_max) {
-        table.row(&[&format!("  {}", model.name()), &model.served_model_name]);
-    }
-    table.print()?;
-    match provider.models().len().checked_sub(shown_max) {
-        Some(more) if more > 0 => output::say(&format!("  … and {more} more: nimgate model list")),
-        _ => Ok(()),
-    }
-}
-
-fn show_list(providers: Vec<Value>, form: Output) -> Result<(), ClientError> {
-    if form == Output::Json {
-        return output::json(&Value::Array(providers));
-    }
-    if providers.is_empty() {
-        return output::say(
-            "no providers; add one: nimgate provider create NAME --url URL --key-env VARIABLE",
-        );
-    }
-    let mut table = Table::new(&["NAME", "STATUS", "MODELS", "URL", "MESSAGE"]);
-    for provider in providers.iter().map(Provider::read) {
-        let models = provider.models().len().to_string();
-        table.row(&[&provider.name, &provider.status, &models, &provider.host_url, provider.message()]);
-    }
-    table.print()
-}
-
-fn show_one(provider: &Provider) -> Result<(), ClientError> {
-    let secret = provider.api_key_secret_name.as_deref().unwrap_or("none");
-    for (label, value) in [
-        ("name", provider.name.as_str()),
-        ("url", &provider.host_url),
-        ("secret", secret),
-        ("status", &provider.status),
-        ("message", provider.message()),
-    ] {
-        output::say(&format!("{label:<8} {}", output::line(value)))?;
-    }
-    if provider.models().is_empty() { Ok(()) } else { show_models(provider, usize::MAX) }
 }
 
 /// `nimgate model list`.
@@ -250,14 +156,14 @@ pub async fn list_models(args: Listing) -> Result<(), ClientError> {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use clap::Parser as _;
 
     use super::super::testing;
     use super::*;
     use crate::cli::{Cli, ClientCommand, Command};
 
-    fn args(more: &[&str]) -> ProviderCreateArgs {
+    pub fn args(more: &[&str]) -> ProviderCreateArgs {
         let line = ["nimgate", "provider", "create", "p", "--url", "http://h/v1"];
         let cli = Cli::try_parse_from(line.iter().chain(more)).unwrap();
         let Command::Client(ClientCommand::Provider(ProviderCommand::Create(create))) = cli.command else {
@@ -336,24 +242,5 @@ mod tests {
                 "enabled_models": ["a", "b", "c"], "default_extra_body": {"top_k": 5},
             })
         );
-    }
-
-    #[test]
-    fn a_provider_that_failed_fails_the_command_with_its_reason() {
-        let args = args(&[]);
-        let connection = Connection::from(args.connection.clone());
-        let failed = Provider {
-            status: "ERROR".into(),
-            status_message: Some("the key was refused (401).".into()),
-            ..Provider::default()
-        };
-        let error = verdict(&failed, &args, &connection).unwrap_err().to_string();
-        assert!(
-            error.contains("the key was refused (401)") && error.contains("nimgate provider delete p"),
-            "{error}"
-        );
-        let late = Provider { status: "CREATED".into(), ..Provider::default() };
-        let error = verdict(&late, &args, &connection).unwrap_err().to_string();
-        assert!(error.contains("within 15 s") && error.contains("nimgate provider get p"), "{error}");
     }
 }
