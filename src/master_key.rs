@@ -35,6 +35,8 @@ pub enum Origin {
     Environment,
     /// Made just now.
     Made(PathBuf),
+    /// Nowhere but here: it goes with the process.
+    Memory,
 }
 
 /// What to do when there is no key.

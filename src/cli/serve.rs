@@ -136,6 +136,9 @@ pub struct DemoArgs {
     /// Leave after the chats
     #[arg(long)]
     pub once: bool,
+    /// Accept that whoever reaches a public address can use it
+    #[arg(long)]
+    pub insecure_no_auth: bool,
 }
 
 #[derive(Debug, Args)]

@@ -96,8 +96,8 @@ pub fn message_in(value: &Value) -> String {
         (Value::Array(items), _) => items.iter().map(field_error).collect::<Vec<_>>().join("; "),
         (Value::String(text), _) => text.clone(),
         (_, Some(text)) => text.to_owned(),
-        (_, None) => match &value["error"] {
-            Value::String(text) => text.clone(),
+        (_, None) => match (&value["error"], &value["reason"]) {
+            (Value::String(text), _) | (_, Value::String(text)) => text.clone(),
             _ => value.to_string(),
         },
     }
@@ -125,6 +125,7 @@ mod tests {
             (r#"{"detail":"no such provider"}"#, "no such provider"),
             (r#"{"error":{"message":"rate limited"}}"#, "rate limited"),
             (r#"{"error":"bad key"}"#, "bad key"),
+            (r#"{"status":"not ready","reason":"draining"}"#, "draining"),
             (
                 r#"{"detail":[{"loc":["body","name"],"msg":"Value error, too short"},{"msg":"x"}]}"#,
                 "name: too short; x",

@@ -33,18 +33,21 @@ pub fn run(args: &DemoArgs) -> Result<(), ServeError> {
         .tempdir()
         .map_err(|source| ServeError::Io { what: "can't make a temporary folder".into(), source })?;
     let listen = args.listen.unwrap_or_else(|| free(LISTEN));
-    let settings = settings(folder.path(), listen, free(ADMIN_LISTEN))?;
+    let settings = settings(folder.path(), listen, args.insecure_no_auth)?;
     let key = MasterKey::generate().map_err(KeyError::Make)?;
-    let start = Start { settings, key: Arc::new(key), origin: Origin::Environment };
+    let start = Start { settings, key: Arc::new(key), origin: Origin::Memory };
     let runtime = serve::runtime(start.settings.threads.get())?;
     runtime.block_on(play(&start, args.once))
 }
 
-fn settings(folder: &Path, listen: SocketAddr, admin: SocketAddr) -> Result<Settings, ServeError> {
+fn settings(folder: &Path, listen: SocketAddr, insecure_no_auth: bool) -> Result<Settings, ServeError> {
     let flag = |key: &str, flag, word: String| FlagValue { key: key.to_owned(), flag, words: vec![word] };
     let flags = vec![
         flag("listen", "--listen", listen.to_string()),
-        flag("admin_listen", "--admin-listen", admin.to_string()),
+        flag("insecure_no_auth", "--insecure-no-auth", insecure_no_auth.to_string()),
+        flag("admin_listen", "--admin-listen", free(ADMIN_LISTEN).to_string()),
+        // The simulated server, even when the listener is public.
+        flag("egress.allow", "--egress-allow", "127.0.0.0/8".to_owned()),
         flag("data_dir", "TMPDIR", folder.display().to_string()),
     ];
     config::from_flags(Role::Up, flags).map_err(|problems| ServeError::Config(Problems(problems)))
@@ -90,4 +93,28 @@ fn joined(ended: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Resu
     ended.unwrap_or_else(|e| {
         Err(ServeError::Io { what: "the server".into(), source: std::io::Error::other(e) })
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_is_taken_gives_way_to_any_other() {
+        let held = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = held.local_addr().unwrap();
+        assert_eq!(free(address), SocketAddr::new(address.ip(), 0));
+        drop(held);
+        assert_eq!(free(address), address);
+    }
+
+    #[test]
+    fn a_demo_reaches_its_simulated_server_whatever_it_listens_on() {
+        let folder = Path::new("/tmp/nimgate-demo");
+        let public = "0.0.0.0:0".parse().unwrap();
+        assert!(settings(folder, public, false).is_err());
+        let settings = settings(folder, public, true).unwrap();
+        let upstream = proto_shared::HostUrl::parse("http://127.0.0.1:8000").unwrap();
+        assert_eq!(settings.egress.check_url(&upstream), Ok(()));
+    }
 }

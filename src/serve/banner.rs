@@ -62,6 +62,7 @@ fn key_text(origin: &Origin) -> String {
     match origin {
         Origin::File(path) => path.display().to_string(),
         Origin::Environment => format!("from {}", crate::master_key::VARIABLE),
+        Origin::Memory => "in memory".to_owned(),
         Origin::Made(path) => {
             format!("{}  (made now; keep a copy: without it the stored secrets are lost)", path.display())
         }

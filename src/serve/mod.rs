@@ -92,8 +92,11 @@ fn serve<F: Future<Output = Result<(), ServeError>>>(
     logging::start(logging::Kind::Serving);
     warn_if_root();
     let settings = loaded.settings;
-    let when_absent = if role == Role::Up { WhenAbsent::Make } else { WhenAbsent::Refuse };
-    let (key, origin) = places(&settings).load(when_absent)?;
+    let places = places(&settings);
+    // A key beside the database it opens protects nothing.
+    let beside = places.config_home.as_ref().is_some_and(|folder| folder.starts_with(&settings.data_dir));
+    let when_absent = if role == Role::Up && !beside { WhenAbsent::Make } else { WhenAbsent::Refuse };
+    let (key, origin) = places.load(when_absent)?;
     let runtime = runtime(settings.threads.get())?;
     runtime.block_on(run(Start { settings, key, origin }))
 }

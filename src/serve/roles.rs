@@ -1,18 +1,22 @@
 //! The three roles, each a future that ends when the process was told to stop.
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use gateway::{Gateway, Stop};
 use registry::{DiscoveryConfig, OpenError, Registry, RegistryConfig};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
+use tokio::time::sleep;
 
 use super::signals::Signals;
 use super::{ServeError, Start, banner};
 use crate::master_key::Origin;
+
+const SOCKET_POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// Whether the listeners come from a running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,7 +87,12 @@ impl Combined {
         let registry = open(start).await?;
         let mut serving = Serving::new(&registry);
         let socket = start.settings.registry_socket();
-        serving.listen(move |stop| async move { registry.serve_unix(socket, stop).await });
+        let path = socket.clone();
+        serving.listen(move |stop| async move { registry.serve_unix(path, stop).await });
+        tokio::select! {
+            () = listening(&socket) => {}
+            ended = serving.failed() => return Err(ended),
+        }
         let take_over = upgrade.socket(start);
         let gateway = Gateway::bind(start.settings.gateway_config(), start.key.clone(), take_over).await?;
         Ok(Self { gateway, registry: serving })
@@ -141,6 +150,13 @@ impl Serving {
             ended.unwrap_or_else(|e| Err(io::Error::other(e))).map_err(ServeError::RegistryEnded)?;
         }
         Ok(())
+    }
+}
+
+/// Returns when somebody answers on the socket; the caller watches the one who should.
+async fn listening(socket: &Path) {
+    while UnixStream::connect(socket).await.is_err() {
+        sleep(SOCKET_POLL_INTERVAL).await;
     }
 }
 
