@@ -10,7 +10,7 @@
 use std::ops::Range;
 
 use super::BodyError;
-use super::blocks::{BLOCK, Block, Carry, Lanes, inside_strings, padded};
+use super::blocks::{self, BLOCK, Block, LOOK_BACK, Window};
 
 /// How deep a request body may nest.
 pub const MAX_DEPTH: u32 = u128::BITS;
@@ -59,26 +59,42 @@ pub fn walk(
         key: 0..0,
         value: open,
         empty: true,
+        in_string: 0,
+        not_ascii: None,
     };
-    let mut carry = Carry::default();
-    let mut foreign_text = None::<Range<usize>>;
-    let (blocks, tail) = body.get(open..).unwrap_or_default().as_chunks::<BLOCK>();
-    let last = padded(tail);
     let mut at = open;
-    for block in blocks.iter().chain(std::iter::once(&last)) {
-        let lanes = Lanes::load(block);
-        if !lanes.is_ascii() {
-            let end = body.len().min(at + BLOCK);
-            foreign_text = Some(foreign_text.map_or(at, |seen| seen.start)..end);
+    while let Some(rest) = body.get(at..)
+        && !rest.is_empty()
+        && walk.place != Place::End
+    {
+        let last;
+        let block = match rest.first_chunk::<BLOCK>() {
+            Some(block) => block,
+            None => {
+                last = blocks::padded(rest);
+                &last
+            }
+        };
+        if !block.is_ascii() {
+            walk.saw_foreign_text(at);
         }
-        let was_inside = carry.in_string();
-        let (quotes, backslashes) = lanes.quotes(&mut carry);
-        if !(was_inside && quotes == 0) && walk.block(block, at, lanes, quotes, backslashes, &mut carry)? {
-            break;
+        let nothing_here = if walk.in_string != 0 {
+            window(body, at).is_some_and(blocks::text_goes_on)
+        } else {
+            walk.depth > 1 && blocks::is_flat(block)
+        };
+        if !nothing_here {
+            walk.block(block, at)?;
         }
         at += BLOCK;
     }
-    walk.finish(foreign_text)
+    walk.finish()
+}
+
+/// The block at `at` with the bytes before it.
+#[inline(always)]
+fn window(body: &[u8], at: usize) -> Option<&Window> {
+    body.get(at.checked_sub(LOOK_BACK)?..)?.first_chunk()
 }
 
 /// Finds the brace that opens the body's object; gives the index after it.
@@ -123,48 +139,46 @@ struct Walk<'a, V> {
     /// Where the value that is being read began.
     value: usize,
     empty: bool,
+    /// All ones when the next block begins inside a string.
+    in_string: u64,
+    /// From the first block that isn't ASCII to the end of the last one.
+    not_ascii: Option<Range<usize>>,
 }
 
 impl<V: FnMut(&[u8], Member) -> Result<(), BodyError>> Walk<'_, V> {
-    /// Reads a block that has bytes outside strings; true when the object is closed.
+    /// Reads a block in which a string may end or begin.
     #[inline]
-    fn block(
-        &mut self,
-        block: &Block,
-        at: usize,
-        lanes: Lanes,
-        quotes: u64,
-        backslashes: u64,
-        carry: &mut Carry,
-    ) -> Result<bool, BodyError> {
-        let inside = inside_strings(quotes, carry);
-        let foreign = (lanes.foreign_marks() | backslashes) & !inside;
-        let brackets = lanes.brackets() & !inside;
-        let all = brackets | quotes | (lanes.separators() & !inside);
+    fn block(&mut self, block: &Block, at: usize) -> Result<(), BodyError> {
+        let backslashes = blocks::backslashes(block);
+        let is_first_escaped = self.body.get(..at).is_some_and(blocks::ends_escaping);
+        let (escaped, _) = blocks::escaped(backslashes, u64::from(is_first_escaped));
+        let quotes = blocks::equal(block, b'"') & !escaped;
+        if self.in_string != 0 && quotes == 0 {
+            return Ok(());
+        }
+        let inside = blocks::inside_strings(quotes, self.in_string);
+        self.in_string = 0u64.wrapping_sub(inside >> 63);
+        let foreign = (blocks::foreign_marks(block) | backslashes) & !inside;
+        let brackets = blocks::brackets(block) & !inside;
+        let mut outermost = None;
         let mut ahead = !0u64;
         loop {
-            let marks = ahead & if self.depth > 1 { brackets } else { all };
-            if marks == 0 {
-                break;
+            let marks = if self.depth > 1 {
+                brackets
+            } else {
+                *outermost.get_or_insert_with(|| brackets | quotes | (blocks::separators(block) & !inside))
+            };
+            if marks & ahead == 0 {
+                return checked(foreign, at);
             }
-            let index = marks.trailing_zeros();
+            let index = (marks & ahead).trailing_zeros();
             ahead = (!0u64 << index) << 1;
             let byte = block.get(index as usize).copied().unwrap_or_default();
             self.mark(at + index as usize, byte)?;
             if self.place == Place::End {
-                let before = !(!0u64 << index);
-                return self.checked(foreign & before, at).map(|()| true);
+                return checked(foreign & !ahead, at);
             }
         }
-        self.checked(foreign, at).map(|()| false)
-    }
-
-    #[inline(always)]
-    fn checked(&self, foreign: u64, at: usize) -> Result<(), BodyError> {
-        if foreign != 0 {
-            return Err(BodyError::NotJson { offset: at + foreign.trailing_zeros() as usize });
-        }
-        Ok(())
     }
 
     /// Takes one bracket; at the outermost level also one quote, comma or colon.
@@ -260,19 +274,32 @@ impl<V: FnMut(&[u8], Member) -> Result<(), BodyError>> Walk<'_, V> {
         }
     }
 
-    fn finish(self, foreign_text: Option<Range<usize>>) -> Result<Outer, BodyError> {
+    #[cold]
+    fn saw_foreign_text(&mut self, at: usize) {
+        let end = self.body.len().min(at + BLOCK);
+        self.not_ascii = Some(self.not_ascii.as_ref().map_or(at, |seen| seen.start)..end);
+    }
+
+    fn finish(self) -> Result<Outer, BodyError> {
         if self.place != Place::End {
             return Err(BodyError::NotJson { offset: self.body.len() });
         }
         if self.only_spaces(self.gap, self.body.len()).is_err() {
             return Err(BodyError::TrailingData);
         }
-        let not_ascii = foreign_text.and_then(|range| self.body.get(range)).unwrap_or_default();
+        let not_ascii = self.not_ascii.and_then(|range| self.body.get(range)).unwrap_or_default();
         if std::str::from_utf8(not_ascii).is_err() {
             return Err(BodyError::InvalidUtf8);
         }
         Ok(Outer { open: self.open, empty: self.empty })
     }
+}
+
+fn checked(foreign: u64, at: usize) -> Result<(), BodyError> {
+    if foreign != 0 {
+        return Err(BodyError::NotJson { offset: at + foreign.trailing_zeros() as usize });
+    }
+    Ok(())
 }
 
 fn is_space(byte: u8) -> bool {

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use bytes::{BufMut, BytesMut};
 use smallvec::SmallVec;
 
+use super::blocks::names_no_model;
 use super::text::{LONGEST_SPELLING, spells};
 use super::track::{Found, Tracker};
 
@@ -75,7 +76,9 @@ pub fn spans(body: &[u8], rewrite: &ModelRewrite) -> Spans {
     let mut spans = Spans::new();
     let mut tracker = Tracker::new();
     let mut at = 0;
-    while let Found::Model(span) = tracker.advance(rewrite, &[], body, at) {
+    while !body.get(at..).is_none_or(names_no_model)
+        && let Found::Model(span) = tracker.advance(rewrite, &[], body, at)
+    {
         at = span.end;
         spans.push(span);
     }

@@ -8,6 +8,7 @@
 
 use std::ops::Range;
 
+use super::blocks::{self, BLOCK};
 use super::reply::ModelRewrite;
 use super::text::{LONGEST_SPELLING, spells};
 
@@ -83,6 +84,11 @@ impl Tracker {
             escaped: false,
             key: CutKey { bytes: [0; KEY_BYTES], len: 0 },
         }
+    }
+
+    /// Nothing but white space has been read.
+    pub fn is_fresh(&self) -> bool {
+        self.place == Place::Start
     }
 
     /// Reads `input` from `at` on, up to the next thing found.
@@ -185,38 +191,80 @@ impl Tracker {
     }
 
     fn role_of(&self, raw: &[u8]) -> Role {
-        if spells(raw, "model") {
+        let is = |name: &str| raw == name.as_bytes() || (raw.contains(&b'\\') && spells(raw, name));
+        if is("model") {
             Role::Model
-        } else if !self.enveloped && (spells(raw, "response") || spells(raw, "message")) {
+        } else if !self.enveloped && (is("response") || is("message")) {
             Role::Envelope
         } else {
             Role::Other
         }
     }
 
+    /// Skims a container for its closing bracket.
     fn nested(&mut self, input: &[u8], mut at: usize) -> usize {
-        while let Some(&byte) = input.get(at) {
+        while let Some(rest) = input.get(at..)
+            && !rest.is_empty()
+        {
             if self.nested_text {
                 let Some(end) = string_end(input, at, &mut self.escaped) else { return input.len() };
                 self.nested_text = false;
                 at = end + 1;
                 continue;
             }
-            at += 1;
-            match byte {
-                b'"' => self.nested_text = true,
-                b'{' | b'[' => self.depth = self.depth.saturating_add(1),
-                b'}' | b']' => {
-                    self.depth -= 1;
-                    if self.depth == 0 {
-                        self.place = Place::Comma;
-                        return at;
-                    }
+            let len = rest.len().min(BLOCK);
+            let last;
+            let block = match rest.first_chunk::<BLOCK>() {
+                Some(block) if blocks::is_flat(block) => {
+                    at += BLOCK;
+                    continue;
                 }
-                _ => {}
+                Some(block) => block,
+                None => {
+                    last = blocks::padded(rest);
+                    &last
+                }
+            };
+            match self.nested_block(block, len) {
+                Some(end) => return at + end,
+                None => at += len,
             }
         }
         at
+    }
+
+    /// Skims a block of a container, of which `len` bytes count; gives the index after the container, if it ends.
+    #[inline]
+    fn nested_block(&mut self, block: &blocks::Block, len: usize) -> Option<usize> {
+        let backslashes = blocks::backslashes(block);
+        let (escaped, next_escaped) = blocks::escaped(backslashes, 0);
+        let quotes = blocks::equal(block, b'"') & !escaped;
+        let inside = blocks::inside_strings(quotes, 0);
+        let mut brackets = blocks::brackets(block) & !inside;
+        let stray = backslashes & !inside;
+        if stray != 0 {
+            brackets &= (1 << stray.trailing_zeros()) - 1;
+        }
+        while brackets != 0 {
+            let index = brackets.trailing_zeros() as usize;
+            brackets &= brackets - 1;
+            match block.get(index) {
+                Some(b'{' | b'[') => self.depth = self.depth.saturating_add(1),
+                _ => self.depth = self.depth.saturating_sub(1),
+            }
+            if self.depth == 0 {
+                self.place = Place::Comma;
+                return Some(index + 1);
+            }
+        }
+        if stray != 0 {
+            self.place = Place::Over;
+            return Some(len);
+        }
+        self.nested_text = inside >> (len - 1) & 1 == 1;
+        self.escaped =
+            self.nested_text && if len == BLOCK { next_escaped == 1 } else { escaped >> len & 1 == 1 };
+        None
     }
 
     fn mark(&mut self, byte: u8) {
@@ -258,18 +306,15 @@ impl CutKey {
     }
 }
 
-/// The index of the quote that closes a string whose bytes go on at `at`.
+/// The index of the quote that closes a string whose bytes go on at `at`; notes when the input ends in an escape.
 #[inline]
 fn string_end(input: &[u8], at: usize, escaped: &mut bool) -> Option<usize> {
-    for (index, byte) in input.iter().enumerate().skip(at) {
-        if std::mem::take(escaped) {
-            continue;
-        }
-        match byte {
-            b'\\' => *escaped = true,
-            b'"' => return Some(index),
-            _ => {}
-        }
+    let from = at + usize::from(*escaped);
+    let end = blocks::string_end(input, from);
+    if end.is_some() {
+        *escaped = false;
+    } else if let Some(text) = input.get(from..) {
+        *escaped = blocks::ends_escaping(text);
     }
-    None
+    end
 }

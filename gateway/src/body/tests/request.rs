@@ -85,7 +85,7 @@ fn a_body_that_is_not_one_json_object_is_refused_with_its_reason() {
         (r#"{a:1}"#, not_json(1)),
         (r#"{"a":[}],"model":"a"}"#, not_json(6)),
         (r#"{"a":{]},"model":"a"}"#, not_json(6)),
-        (r#"{"a":1]"#, not_json(6)),
+        (r#"{"a":1]"#, not_json(5)),
         (r#"{"a":[/*"*/1]}"#, not_json(6)),
         (r#"{"a":[//"#, not_json(6)),
         (r#"{"a":['"',1]}"#, not_json(6)),
@@ -155,6 +155,17 @@ fn a_backslash_run_is_read_right_wherever_it_meets_a_block_border() {
             let body = format!(r#"{{"a":"{text}\","model":"m"}}"#);
             assert!(scan(body.as_bytes()).is_err(), "{pad} {run}");
         }
+    }
+}
+
+#[test]
+fn a_comment_or_another_quote_is_found_far_from_any_bracket() {
+    for foreign in ["'", "/*\"*/", "//", "#"] {
+        let digits = "1,".repeat(100);
+        let body = format!(r#"{{"a":[{digits}{foreign}{digits}1]}}"#);
+        assert_eq!(scan(body.as_bytes()).unwrap_err(), BodyError::NotJson { offset: 206 }, "{foreign}");
+        let body = format!(r#"{{"a":"{digits}{}{digits}"}}"#, foreign.replace('"', ""));
+        assert!(scan(body.as_bytes()).is_ok(), "{foreign} is no matter in a string");
     }
 }
 
