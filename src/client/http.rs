@@ -230,6 +230,21 @@ mod tests {
         assert!(error.to_string().contains("nimgate up"), "{error}");
     }
 
+    #[tokio::test]
+    async fn tls_is_trusted_by_the_given_root_alone() {
+        let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).unwrap();
+        let tls = Some((made.cert.pem(), made.signing_key.serialize_pem()));
+        let sim = nim_sim::Sim::start(nim_sim::SimOptions { tls, ..Default::default() }).await.unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("root.pem");
+        std::fs::write(&root, made.cert.pem()).unwrap();
+        let trusting = Http::new(&sim.url(), GATEWAY, Some(&root)).unwrap();
+        assert!(trusting.get("/v1/models").await.unwrap()["data"].is_array());
+        let wary = Http::new(&sim.url(), GATEWAY, None).unwrap();
+        let error = wary.get("/v1/models").await.unwrap_err();
+        assert!(matches!(error, ClientError::Connect { .. }), "{error}");
+    }
+
     #[test]
     fn a_url_that_is_none_names_its_flag() {
         let Err(error) = Http::new("localhost:8080", GATEWAY, None) else { panic!("accepted") };
