@@ -1,28 +1,28 @@
-//! nimgate's data plane.
+//! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
+//!
+//! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`h1`], [`headers`],
+//! [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
+//! table fresh; [`server`] wires it all.
 
+pub mod access_log;
+pub mod admin;
 pub mod body;
 pub mod config;
-
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
-
-use proto_shared::MasterKey;
-use tokio::sync::watch;
+pub mod engine;
+pub mod explain;
+pub mod failover;
+pub mod feed;
+pub mod h1;
+pub mod headers;
+pub mod metrics;
+pub mod refusal;
+pub mod route;
+pub mod server;
+mod tls;
+pub mod upstream;
 
 pub use config::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
-
-/// A gateway whose listeners are bound and that has not begun to accept.
-pub struct Gateway {}
-
-/// Why a gateway could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    #[error("can't listen on {address}: {source}")]
-    Bind { address: SocketAddr, source: std::io::Error },
-    #[error("{0}")]
-    Config(String),
-}
+pub use server::{Gateway, StartError};
 
 /// How the process is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -33,30 +33,4 @@ pub enum Stop {
     Drain,
     /// End now.
     Now,
-}
-
-impl Gateway {
-    /// Binds the listeners, or takes them over from the process that listens on `take_over_from`.
-    pub async fn bind(
-        config: GatewayConfig,
-        master_key: Arc<MasterKey>,
-        take_over_from: Option<PathBuf>,
-    ) -> Result<Self, StartError> {
-        let _ = (config, master_key, take_over_from);
-        Ok(Self {})
-    }
-
-    /// The addresses of the public listeners.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        Vec::new()
-    }
-
-    pub fn admin_address(&self) -> SocketAddr {
-        SocketAddr::from(([127, 0, 0, 1], 0))
-    }
-
-    /// Serves until told to stop; returns when nothing is in flight any more.
-    pub async fn run(self, stop: watch::Receiver<Stop>) {
-        let _ = stop;
-    }
 }

@@ -57,7 +57,7 @@ fn start(error: &StartError) -> String {
 impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::Key(_) | Self::Start(StartError::Config(_)) => exit::BAD_CONFIGURATION,
+            Self::Config(_) | Self::Key(_) | Self::Start(StartError::Tls(_)) => exit::BAD_CONFIGURATION,
             _ => exit::FAILED,
         }
     }

@@ -17,6 +17,9 @@ use super::splice::Parts;
 /// How many values are replaced before the list of them moves to the heap.
 const USUAL_REPLACEMENTS: usize = 8;
 
+/// How often a body may repeat members that are replaced; each costs a segment and a copy of the required value.
+pub const MAX_REPEATED_MEMBERS: usize = 16;
+
 /// A provider's default and required members, serialised once.
 #[derive(Debug, Clone)]
 pub struct ExtraBody {
@@ -46,8 +49,8 @@ impl ExtraBody {
 
     /// Merges; with `model`, also puts its value in the place of the model's name, unless a model is required.
     ///
-    /// Without `model` a body that is not a JSON object passes as it is; one that is too deep to be checked doesn't,
-    /// since required members must not be avoidable.
+    /// Without `model` a body that is not a JSON object passes as it is; one that is an object and too deep to be
+    /// checked, or that repeats members without end, doesn't, since required members must not be avoidable.
     pub fn apply(&self, body: &Bytes, model: Option<(&RequestScan<'_>, &Bytes)>) -> Result<Parts, BodyError> {
         let mut merge =
             Merge { present: SmallVec::from_elem(false, self.members.len()), edits: SmallVec::new() };
@@ -61,11 +64,15 @@ impl ExtraBody {
                 merge.edits.push((member.value.clone(), value.clone()));
             }
             merge.note(&self.members, body, member);
+            if merge.edits.len() > self.members.len() + MAX_REPEATED_MEMBERS {
+                return Err(BodyError::RepeatedMembers);
+            }
             Ok(())
         });
         let outer = match outer {
             Ok(outer) => outer,
-            Err(error) if model.is_some() || error == BodyError::TooDeep => return Err(error),
+            Err(error @ (BodyError::TooDeep | BodyError::RepeatedMembers)) => return Err(error),
+            Err(error) if model.is_some() => return Err(error),
             Err(_) => return Ok(Parts::whole(body.clone())),
         };
         let mut insertions: SmallVec<[Bytes; USUAL_REPLACEMENTS]> = SmallVec::new();

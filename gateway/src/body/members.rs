@@ -302,11 +302,11 @@ fn checked(foreign: u64, at: usize) -> Result<(), BodyError> {
     Ok(())
 }
 
-fn is_space(byte: u8) -> bool {
+pub fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
 /// Numbers and literals, `NaN` and `-Infinity` too, which some upstreams take.
-fn is_scalar(byte: u8) -> bool {
+pub fn is_scalar(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.')
 }

@@ -19,7 +19,7 @@ mod sse;
 mod text;
 mod track;
 
-pub use extra::ExtraBody;
+pub use extra::{ExtraBody, MAX_REPEATED_MEMBERS};
 pub use members::MAX_DEPTH;
 pub use reply::{JsonRewriter, ModelRewrite, Spans, spans};
 pub use request::{RequestScan, scan};
@@ -47,6 +47,8 @@ pub enum BodyError {
     TooDeep,
     #[error("the request body goes on after its JSON object; send one object")]
     TrailingData,
+    #[error("the request body repeats members that the provider sets; send each member once")]
+    RepeatedMembers,
 }
 
 impl BodyError {
@@ -62,6 +64,7 @@ impl BodyError {
             Self::InvalidUtf8 => "body_invalid_utf8",
             Self::TooDeep => "body_too_deep",
             Self::TrailingData => "body_trailing_data",
+            Self::RepeatedMembers => "body_repeated_members",
         }
     }
 }

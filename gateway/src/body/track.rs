@@ -9,6 +9,7 @@
 use std::ops::Range;
 
 use super::blocks::{self, BLOCK};
+use super::members::{is_scalar, is_space};
 use super::reply::ModelRewrite;
 use super::text::{LONGEST_SPELLING, spells};
 
@@ -117,6 +118,7 @@ impl Tracker {
                     }
                 }
                 Place::Over => return Found::Nothing,
+                Place::Scalar if is_scalar(byte) => at += scalar_len(input, at),
                 _ => {
                     self.mark(byte);
                     at += 1;
@@ -186,8 +188,9 @@ impl Tracker {
             self.role_of(self.key.bytes.get(..self.key.len).unwrap_or_default())
         };
         self.key.len = 0;
-        self.place = Place::Colon;
-        end + 1
+        let has_colon = input.get(end + 1) == Some(&b':');
+        self.place = if has_colon { Place::Value } else { Place::Colon };
+        end + 1 + usize::from(has_colon)
     }
 
     fn role_of(&self, raw: &[u8]) -> Role {
@@ -267,32 +270,44 @@ impl Tracker {
         None
     }
 
+    /// Takes one byte between the strings of the outermost levels.
+    #[inline]
     fn mark(&mut self, byte: u8) {
-        self.place = match (self.place, byte) {
-            (Place::Scalar, b' ' | b'\n' | b'\r' | b'\t') => Place::Comma,
-            (place, b' ' | b'\n' | b'\r' | b'\t') => place,
-            (Place::Start, b'{') => Place::FirstKey,
-            (Place::FirstKey | Place::NextKey, b'"') => Place::Key,
-            (Place::Colon, b':') => Place::Value,
-            (Place::Value, b'"') => Place::Text,
-            (Place::Value, b'{') if self.role == Role::Envelope => {
-                self.enveloped = true;
-                Place::FirstKey
+        if is_space(byte) {
+            if self.place == Place::Scalar {
+                self.place = Place::Comma;
             }
-            (Place::Value, b'{' | b'[') => {
-                self.depth = 1;
-                Place::Nested
-            }
-            (Place::Value | Place::Scalar, b'0'..=b'9' | b'a'..=b'z' | b'A'..=b'Z' | b'+' | b'-' | b'.') => {
-                Place::Scalar
-            }
-            (Place::Comma | Place::Scalar, b',') => Place::NextKey,
-            (Place::Comma | Place::Scalar | Place::FirstKey, b'}') if self.enveloped => {
+            return;
+        }
+        self.place = match self.place {
+            Place::Colon if byte == b':' => Place::Value,
+            Place::Comma | Place::Scalar if byte == b',' => Place::NextKey,
+            Place::NextKey | Place::FirstKey if byte == b'"' => Place::Key,
+            Place::Scalar if is_scalar(byte) => Place::Scalar,
+            Place::Value => self.value(byte),
+            Place::Comma | Place::Scalar | Place::FirstKey if byte == b'}' && self.enveloped => {
                 self.enveloped = false;
                 Place::Comma
             }
+            Place::Start if byte == b'{' => Place::FirstKey,
             _ => Place::Over,
         };
+    }
+
+    fn value(&mut self, byte: u8) -> Place {
+        match byte {
+            b'"' => Place::Text,
+            b'{' if self.role == Role::Envelope => {
+                self.enveloped = true;
+                Place::FirstKey
+            }
+            b'{' | b'[' => {
+                self.depth = 1;
+                Place::Nested
+            }
+            _ if is_scalar(byte) => Place::Scalar,
+            _ => Place::Over,
+        }
     }
 }
 
@@ -304,6 +319,10 @@ impl CutKey {
         }
         self.len = self.len.saturating_add(seen.len()).min(KEY_BYTES + 1);
     }
+}
+
+fn scalar_len(input: &[u8], at: usize) -> usize {
+    input.iter().skip(at).take_while(|byte| is_scalar(**byte)).count()
 }
 
 /// The index of the quote that closes a string whose bytes go on at `at`; notes when the input ends in an escape.

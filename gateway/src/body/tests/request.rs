@@ -2,7 +2,9 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use crate::body::{BodyError, ExtraBody, MAX_DEPTH, Parts, RequestScan, replace_model, scan};
+use crate::body::{
+    BodyError, ExtraBody, MAX_DEPTH, MAX_REPEATED_MEMBERS, Parts, RequestScan, replace_model, scan,
+};
 
 fn joined(parts: &Parts) -> Vec<u8> {
     let bytes = parts.segments.concat();
@@ -240,6 +242,15 @@ fn without_a_model_what_is_not_an_object_passes_and_what_is_too_deep_does_not() 
     }
     let deep = format!("{{\"b\":{}{}}}", "[".repeat(200), "]".repeat(200));
     assert_eq!(merged(extra(), &deep, None).unwrap_err(), BodyError::TooDeep);
+}
+
+#[test]
+fn a_body_that_repeats_required_members_without_end_is_refused() {
+    let body = |times: usize| format!("{{{}\"x\":1}}", "\"a\":2,".repeat(times));
+    let extra = || (json!({}), json!({"a": 1}));
+    let most = MAX_REPEATED_MEMBERS + 1;
+    assert_eq!(merged(extra(), &body(most), None).unwrap(), body(most).replace('2', "1"));
+    assert_eq!(merged(extra(), &body(most + 1), None).unwrap_err(), BodyError::RepeatedMembers);
 }
 
 /// Any JSON value; its keys and strings are often `model`, `stream`, or hold quotes and backslashes.

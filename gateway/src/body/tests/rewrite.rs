@@ -247,6 +247,18 @@ fn frames_alike_at_first_and_different_later_are_told_apart() {
     assert_eq!(whole::<SseRewriter>(input.as_bytes()), output);
 }
 
+#[test]
+fn a_name_that_comes_late_is_replaced_too() {
+    for len in [400, 505, 512, 520, 3000] {
+        let frame = format!("data: {{\"id\":\"{}\",\"model\":\"meta/llama-3\"}}\n\n", "x".repeat(len));
+        let (mut rewriter, mut out) = (SseRewriter::start(), BytesMut::new());
+        for _ in 0..3 {
+            rewriter.put(frame.as_bytes(), &mut out);
+            assert_eq!(out.split(), frame.replace("meta/llama-3", "default/llama").as_bytes(), "{len}");
+        }
+    }
+}
+
 /// What a parser of the whole reply would do.
 fn expected(value: &Value) -> Value {
     let mut value = value.clone();

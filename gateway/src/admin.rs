@@ -1,0 +1,129 @@
+//! The admin listener: metrics, the route dump, explain, health. Never on the public address.
+
+use std::sync::Arc;
+
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+
+use crate::engine::app::App;
+use crate::explain::explain;
+
+pub fn router(app: Arc<App>) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/routes", get(routes))
+        .route("/explain", get(explain_path))
+        .route("/health/live", get(|| async { Json(Health { status: "live", ..Health::default() }) }))
+        .route("/health/ready", get(ready))
+        .with_state(app)
+}
+
+async fn metrics(State(app): State<Arc<App>>) -> Response {
+    ([("content-type", "text/plain; version=0.0.4")], app.metrics.render()).into_response()
+}
+
+#[derive(Default, Serialize)]
+struct Health {
+    status: &'static str,
+    generation: u64,
+    /// Seconds since the registry was last heard; null: never.
+    registry_silent_s: Option<u64>,
+    connections: usize,
+}
+
+async fn ready(State(app): State<Arc<App>>) -> Response {
+    let served = !app.routes.load().installation.is_empty();
+    let (code, status) = match () {
+        () if app.draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        () if !served => (StatusCode::SERVICE_UNAVAILABLE, "no routes yet: waiting for the registry"),
+        () => (StatusCode::OK, "ready"),
+    };
+    let health = Health {
+        status,
+        generation: app.routes.generation(),
+        registry_silent_s: app.metrics.table_age_s(),
+        connections: app.open_connections(),
+    };
+    (code, Json(health)).into_response()
+}
+
+#[derive(Serialize)]
+struct Dump {
+    generation: u64,
+    installation: String,
+    workspaces: Vec<DumpedWorkspace>,
+}
+
+#[derive(Serialize)]
+struct DumpedWorkspace {
+    name: String,
+    providers: Vec<DumpedProvider>,
+    models: Vec<DumpedModel>,
+}
+
+#[derive(Serialize)]
+struct DumpedProvider {
+    name: String,
+    host_url: Option<String>,
+    ready: bool,
+    sends_key: bool,
+    idle_connections: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unusable: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DumpedModel {
+    id: String,
+    providers: Vec<String>,
+}
+
+async fn routes(State(app): State<Arc<App>>) -> Json<Dump> {
+    let table = app.routes.load_full();
+    let workspaces = table.all().into_iter().map(|(name, providers, models)| DumpedWorkspace {
+        name: name.into(),
+        providers: providers.into_iter().map(|(name, provider)| dump_provider(name, provider)).collect(),
+        models: models
+            .into_iter()
+            .map(|model| DumpedModel {
+                id: model.public_id.to_string(),
+                providers: model.candidates.iter().map(|c| c.provider.endpoint.label.to_string()).collect(),
+            })
+            .collect(),
+    });
+    Json(Dump {
+        generation: table.generation,
+        installation: table.installation.to_string(),
+        workspaces: workspaces.collect(),
+    })
+}
+
+fn dump_provider(
+    name: &str,
+    provider: &Result<Arc<crate::route::Provider>, crate::route::provider::ProviderError>,
+) -> DumpedProvider {
+    let usable = provider.as_ref().ok();
+    DumpedProvider {
+        name: name.into(),
+        host_url: usable.map(|p| p.host_url.to_string()),
+        ready: usable.is_some_and(|p| p.ready),
+        sends_key: usable.is_some_and(|p| !p.key.is_empty()),
+        idle_connections: usable.map_or(0, |p| p.endpoint.pool.idle_connections()),
+        unusable: provider.as_ref().err().map(ToString::to_string),
+    }
+}
+
+#[derive(Deserialize)]
+struct ExplainQuery {
+    path: String,
+    model: Option<String>,
+}
+
+async fn explain_path(State(app): State<Arc<App>>, query: Query<ExplainQuery>) -> Response {
+    let table = app.routes.load_full();
+    Json(explain(&table, &query.path, query.model.as_deref())).into_response()
+}

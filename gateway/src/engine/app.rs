@@ -1,0 +1,109 @@
+//! What all connections share.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::watch;
+
+use super::control::ControlUpstream;
+use crate::Stop;
+use crate::access_log::AccessLog;
+use crate::config::Limits;
+use crate::metrics::Metrics;
+use crate::route::RouteStore;
+use crate::upstream::{Connector, Endpoints};
+
+pub struct App {
+    pub limits: Limits,
+    pub routes: Arc<RouteStore>,
+    pub endpoints: Arc<Endpoints>,
+    pub connector: Connector,
+    pub control: ControlUpstream,
+    pub metrics: Arc<Metrics>,
+    pub access_log: AccessLog,
+    pub stop: watch::Receiver<Stop>,
+    pub(super) buffered_bytes: AtomicUsize,
+    pub(super) connections: AtomicUsize,
+}
+
+impl App {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one place wires the parts; a builder would only repeat their names"
+    )]
+    pub fn new(
+        limits: Limits,
+        routes: Arc<RouteStore>,
+        endpoints: Arc<Endpoints>,
+        connector: Connector,
+        control: ControlUpstream,
+        metrics: Arc<Metrics>,
+        access_log: AccessLog,
+        stop: watch::Receiver<Stop>,
+    ) -> Self {
+        Self {
+            limits,
+            routes,
+            endpoints,
+            connector,
+            control,
+            metrics,
+            access_log,
+            stop,
+            buffered_bytes: AtomicUsize::new(0),
+            connections: AtomicUsize::new(0),
+        }
+    }
+
+    pub fn draining(&self) -> bool {
+        *self.stop.borrow() != Stop::Run
+    }
+
+    pub fn open_connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Room for a buffered body, until the guard is dropped. None: all of it is taken.
+    pub(super) fn reserve_body(self: &Arc<Self>, bytes: usize) -> Option<BodyRoom> {
+        let before = self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        let room = BodyRoom { app: Arc::clone(self), bytes };
+        (before.saturating_add(bytes) <= self.limits.buffered_bytes_max).then_some(room)
+    }
+
+    /// A place for a connection, until the guard is dropped.
+    pub(super) fn enter_connection(self: &Arc<Self>) -> Option<ConnectionPlace> {
+        let before = self.connections.fetch_add(1, Ordering::Relaxed);
+        self.metrics.connections.inc();
+        let place = ConnectionPlace(Arc::clone(self));
+        (before < self.limits.connections_max).then_some(place)
+    }
+}
+
+pub struct BodyRoom {
+    app: Arc<App>,
+    bytes: usize,
+}
+
+impl BodyRoom {
+    /// Takes more room. False: there is none.
+    pub(super) fn grow(&mut self, bytes: usize) -> bool {
+        let before = self.app.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.bytes += bytes;
+        before.saturating_add(bytes) <= self.app.limits.buffered_bytes_max
+    }
+}
+
+impl Drop for BodyRoom {
+    fn drop(&mut self) {
+        self.app.buffered_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+pub struct ConnectionPlace(Arc<App>);
+
+impl Drop for ConnectionPlace {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+        self.0.metrics.connections.dec();
+    }
+}

@@ -1,0 +1,180 @@
+//! What is known of one request, and the one place that writes it down: when it is dropped.
+
+use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use crate::access_log::Entry;
+use crate::engine::app::App;
+use crate::metrics::{InFlight, Outcome, RouteKind};
+use crate::route::Provider;
+
+/// Longest request id taken from a client.
+const CLIENT_ID_BYTES_MAX: usize = 64;
+
+/// Names one request in logs, answers and at the upstream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(smallvec::SmallVec<[u8; CLIENT_ID_BYTES_MAX]>);
+
+impl RequestId {
+    /// The client's id if it is short and plain, else a new one.
+    pub fn of(client: Option<&[u8]>) -> Self {
+        let plain = |id: &[u8]| {
+            (1..=CLIENT_ID_BYTES_MAX).contains(&id.len())
+                && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
+        };
+        client.filter(|id| plain(id)).map_or_else(Self::fresh, |id| Self(id.into()))
+    }
+
+    fn fresh() -> Self {
+        static PROCESS: OnceLock<u64> = OnceLock::new();
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        let process = *PROCESS.get_or_init(|| RandomState::new().hash_one("request ids"));
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let mut id = smallvec::SmallVec::from_slice(b"req_");
+        for shift in (0..8).rev() {
+            id.push(b"0123456789abcdef"[(process >> (shift * 4)) as usize & 15]);
+        }
+        for shift in (0..10).rev() {
+            id.push(b"0123456789abcdef"[(next >> (shift * 4)) as usize & 15]);
+        }
+        Self(id)
+    }
+
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap_or_default()
+    }
+}
+
+/// One request's account. Dropping it counts and logs, also after errors and panics.
+pub struct RequestContext {
+    pub id: RequestId,
+    pub started: Instant,
+    app: Arc<App>,
+    line: RequestLine,
+    route: Option<(RouteKind, Arc<Provider>, InFlight)>,
+    model: Option<Box<str>>,
+    first_byte: Option<Duration>,
+    status: u16,
+    reason: Option<&'static str>,
+    outcome: Option<Outcome>,
+    pub attempts: u32,
+    pub bytes_sent: u64,
+}
+
+/// What the access log needs of the request's head; kept only while the log is on.
+#[derive(Default)]
+struct RequestLine {
+    method: Option<http::Method>,
+    path: Option<Box<str>>,
+}
+
+impl RequestContext {
+    pub fn new(app: &Arc<App>, id: RequestId, method: &http::Method, target: &str) -> Self {
+        let line = if app.access_log.is_on() {
+            RequestLine { method: Some(method.clone()), path: Some(target.into()) }
+        } else {
+            RequestLine::default()
+        };
+        Self {
+            id,
+            started: Instant::now(),
+            app: Arc::clone(app),
+            line,
+            route: None,
+            model: None,
+            first_byte: None,
+            status: 0,
+            reason: None,
+            outcome: None,
+            attempts: 0,
+            bytes_sent: 0,
+        }
+    }
+
+    /// A provider is chosen: from here on the request counts as in flight there.
+    pub fn routed(&mut self, kind: RouteKind, provider: &Arc<Provider>, model: Option<&str>) {
+        let guard = provider.endpoint.metrics.enter();
+        self.route = Some((kind, Arc::clone(provider), guard));
+        if self.app.access_log.is_on() {
+            self.model = model.map(Into::into);
+        }
+    }
+
+    pub fn answered(&mut self, status: u16) {
+        self.status = status;
+        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+    }
+
+    pub fn refused(&mut self, status: u16, reason: &'static str) {
+        self.status = status;
+        self.reason = Some(reason);
+        self.app.metrics.refusals.with_label_values(&[reason]).inc();
+    }
+
+    pub fn ended(&mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+
+    /// The outcome of an answer that was delivered whole.
+    pub fn ended_whole(&mut self) {
+        self.ended(match self.status {
+            ..400 => Outcome::Ok,
+            400..500 => Outcome::ClientError,
+            _ => Outcome::UpstreamError,
+        });
+    }
+}
+
+impl Drop for RequestContext {
+    fn drop(&mut self) {
+        let duration = self.started.elapsed();
+        // A request that ends without a word was abandoned: the client left, or the task was dropped.
+        let outcome =
+            self.outcome.unwrap_or(if self.reason.is_some() { Outcome::Failed } else { Outcome::Cancelled });
+        if let Some((kind, provider, _)) = &self.route {
+            let metrics = &provider.endpoint.metrics;
+            metrics.request(*kind, outcome);
+            metrics.duration_seconds.observe(duration.as_secs_f64());
+            if let Some(first_byte) = self.first_byte {
+                metrics.first_byte_seconds.observe(first_byte.as_secs_f64());
+            }
+        }
+        if self.app.access_log.is_on() {
+            self.app.access_log.write(&Entry {
+                id: self.id.as_str(),
+                method: self.line.method.as_ref().map_or("", http::Method::as_str),
+                path: self.line.path.as_deref().unwrap_or_default(),
+                route: self.route.as_ref().map(|(kind, ..)| kind.label()),
+                provider: self.route.as_ref().map(|(_, provider, _)| &*provider.endpoint.label),
+                model: self.model.as_deref(),
+                status: self.status,
+                outcome: outcome.label(),
+                reason: self.reason,
+                attempts: self.attempts,
+                bytes_sent: self.bytes_sent,
+                first_byte_ms: self.first_byte.map(|d| d.as_secs_f64() * 1e3),
+                duration_ms: duration.as_secs_f64() * 1e3,
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clients_id_is_kept_only_if_it_is_short_and_plain() {
+        assert_eq!(RequestId::of(Some(b"abc-1._Z")).as_str(), "abc-1._Z");
+        for id in [&b""[..], b"a b", b"a\"b", &[b'a'; 65], "é".as_bytes()] {
+            assert!(RequestId::of(Some(id)).as_str().starts_with("req_"), "{id:?}");
+        }
+        assert_ne!(RequestId::of(None), RequestId::of(None));
+    }
+}

@@ -1,0 +1,330 @@
+//! A routed request's way through its candidates: connect, send, relay, decide.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::app::App;
+use super::context::RequestContext;
+use super::down::{Down, ReplyFilter, RequestView};
+use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
+use super::relay::{Dialect, NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
+use super::up::{Up, UpError};
+use super::up_h1::H1Up;
+use super::up_h2::H2Up;
+use super::{ReplyParts, tunnel};
+use crate::body::ModelRewrite;
+use crate::failover::{Attempt, Verdict, verdict};
+use crate::metrics::{AttemptResult, Outcome, RouteKind};
+use crate::refusal::Refusal;
+use crate::route::{ModelEntry, Provider};
+use crate::upstream::{ConnectError, Connection};
+
+/// Everything about a request that is the same for all candidates.
+pub struct Forward<'a> {
+    pub kind: RouteKind,
+    pub request: RequestView<'a>,
+    /// Checked; goes on the upstream's base path.
+    pub tail: &'a str,
+    pub query: Option<&'a str>,
+    pub body: Body<'a>,
+}
+
+/// Who may serve it.
+pub enum Choice {
+    Model(Arc<ModelEntry>),
+    Provider(Arc<Provider>),
+}
+
+impl Choice {
+    fn candidate(&self, n: usize) -> Option<Candidate<'_>> {
+        match self {
+            Self::Provider(provider) => {
+                (n == 0).then_some(Candidate { provider, served: None, rewrite: None })
+            }
+            Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
+                provider: &candidate.provider,
+                served: Some(&candidate.served_json),
+                rewrite: candidate.rewrite.as_ref(),
+            }),
+        }
+    }
+
+    fn model(&self) -> Option<&str> {
+        match self {
+            Self::Model(entry) => Some(&entry.public_id),
+            Self::Provider(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+struct Candidate<'a> {
+    provider: &'a Arc<Provider>,
+    served: Option<&'a Bytes>,
+    rewrite: Option<&'a Arc<ModelRewrite>>,
+}
+
+/// How forwarding ended, when the gateway need not answer itself.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Forwarded {
+    Delivered,
+    /// The answer was cut; the connection must not look fine.
+    Cut,
+    ClientGone,
+}
+
+/// What one attempt led to.
+enum Next {
+    End(Forwarded),
+    Refuse(Refusal),
+    FreshConnection,
+    NextCandidate(Refusal),
+}
+
+pub async fn forward(
+    app: &Arc<App>,
+    down: &mut Down<'_>,
+    forward: &Forward<'_>,
+    choice: &Choice,
+    context: &mut RequestContext,
+) -> Result<Forwarded, Refusal> {
+    let mut last = Refusal::Overloaded;
+    let mut fresh = false;
+    let (mut at, mut attempts) = (0, 0);
+    while let Some(candidate) = choice.candidate(at)
+        && attempts < app.limits.attempts_max
+    {
+        attempts += 1;
+        context.attempts += 1;
+        context.routed(forward.kind, candidate.provider, choice.model());
+        match attempt(app, down, forward, candidate, context, fresh).await {
+            Next::End(end) => return Ok(end),
+            Next::Refuse(refusal) => {
+                context.ended(Outcome::Failed);
+                return Err(refusal);
+            }
+            Next::FreshConnection => {
+                fresh = true;
+                last = Refusal::UpstreamAmbiguous { provider: candidate.provider.endpoint.label.to_string() };
+            }
+            Next::NextCandidate(refusal) => {
+                (last, fresh) = (refusal, false);
+                at += 1;
+            }
+        }
+    }
+    context.ended(Outcome::Failed);
+    Err(last)
+}
+
+async fn attempt(
+    app: &Arc<App>,
+    down: &mut Down<'_>,
+    forward: &Forward<'_>,
+    candidate: Candidate<'_>,
+    context: &mut RequestContext,
+    fresh: bool,
+) -> Next {
+    let provider = candidate.provider;
+    let metrics = &provider.endpoint.metrics;
+    let connection = match connect(app, down, provider, fresh).await {
+        Ok(connection) => connection,
+        Err(None) => return Next::End(Forwarded::ClientGone),
+        Err(Some(error)) => {
+            metrics.attempt(AttemptResult::ConnectFailed);
+            return Next::NextCandidate(connect_refusal(provider, &error));
+        }
+    };
+    let mut up = match prepare(app, forward, candidate, context, connection) {
+        Ok(up) => up,
+        Err(refusal) => return Next::Refuse(refusal),
+    };
+    let plan = RelayPlan {
+        method: forward.request.method,
+        rewrite: candidate.rewrite,
+        key: &provider.key,
+        filter: ReplyFilter::Upstream,
+        timeouts: provider.endpoint.timeouts,
+        limits: &app.limits,
+        dialect: Dialect::of_tail(forward.tail),
+        frames: Some(&metrics.frames),
+        gate: None,
+    };
+    let streaming = forward.body.is_stream();
+    let mut relay = Relay::new(down, &mut up, plan, context, streaming);
+    let end = relay.run().await;
+    let switched = relay.take_head();
+    drop(relay);
+    match end {
+        RelayEnd::NoAnswer(failure) => {
+            let tried = Attempt {
+                failure,
+                wrote: up.wrote(),
+                reused: up.reused(),
+                replayable: !streaming || !up.wrote(),
+                method: forward.request.method,
+                provider_replay_safe: provider.replay_safe,
+            };
+            metrics.attempt(if tried.reused {
+                AttemptResult::StaleConnection
+            } else {
+                AttemptResult::NoAnswer
+            });
+            release(app, provider, up);
+            judge(&tried, provider)
+        }
+        RelayEnd::Upgraded => {
+            metrics.attempt(AttemptResult::Answered);
+            Next::End(switch(down, up, switched, context).await)
+        }
+        end => {
+            if !matches!(end, RelayEnd::ClientGone) {
+                metrics.attempt(AttemptResult::Answered);
+            }
+            release(app, provider, up);
+            settle(end, context)
+        }
+    }
+}
+
+/// A connection, unless the client leaves first (`Err(None)`).
+async fn connect(
+    app: &App,
+    down: &mut Down<'_>,
+    provider: &Provider,
+    fresh: bool,
+) -> Result<Connection, Option<ConnectError>> {
+    if !fresh && let Some(connection) = app.connector.reuse(&provider.endpoint).await {
+        return Ok(connection);
+    }
+    let connecting = app.connector.connect(&provider.endpoint);
+    tokio::select! {
+        biased;
+        connection = connecting => connection.map_err(Some),
+        _ = std::future::poll_fn(|cx| down.poll_gone(cx)) => Err(None),
+    }
+}
+
+/// Queues the request on the connection.
+fn prepare(
+    app: &App,
+    forward: &Forward<'_>,
+    candidate: Candidate<'_>,
+    context: &RequestContext,
+    connection: Connection,
+) -> Result<Up, Refusal> {
+    let provider = candidate.provider;
+    let parts = forward.body.parts(provider, candidate.served)?;
+    let path = upstream_path(provider, forward.tail, forward.query);
+    let length = Length::of(&forward.body, parts.as_ref(), forward.request.method);
+    let head = UpstreamHead {
+        request: forward.request,
+        receiver: Receiver::Provider(provider),
+        path: &path,
+        length,
+        request_id: context.id.as_bytes(),
+        identity_only: candidate.rewrite.is_some(),
+    };
+    let streaming = forward.body.is_stream();
+    match connection {
+        Connection::H1 { stream, reused } => {
+            let method = forward.request.method.clone();
+            let mut up = H1Up::new(stream, reused, method, app.limits.upstream_head_bytes_max);
+            if forward.request.websocket {
+                up.expect_upgrade();
+            }
+            let (first, rest) = join_small(head.encode_h1(), parts);
+            let rest = rest.into_iter().flat_map(|parts| parts.segments);
+            up.send_request(first, rest, !streaming, length == Length::Chunked);
+            Ok(Up::H1(up))
+        }
+        Connection::H2 { session, peer, reused } => {
+            if forward.request.websocket {
+                return Err(Refusal::UpgradeNotHere);
+            }
+            let mut up = H2Up::new(session, peer, reused);
+            let ends = !streaming && parts.as_ref().is_none_or(|parts| parts.len == 0);
+            let head = head.encode_h2(provider)?;
+            // A connection that went away since is found out by the relay, as a stream not processed.
+            let _ = up.send_request(head, ends);
+            if let Some(parts) = parts {
+                parts.segments.into_iter().for_each(|segment| up.send_data(segment));
+            }
+            if !ends && !streaming {
+                up.send_end();
+            }
+            Ok(Up::H2(up))
+        }
+    }
+}
+
+fn release(app: &App, provider: &Provider, up: Up) {
+    match up {
+        Up::H1(up) => {
+            if let Some(stream) = up.into_reusable() {
+                provider.endpoint.pool.give_back(stream);
+            }
+        }
+        Up::H2(up) => up.release(&app.connector, provider.endpoint.timeouts.pool_idle),
+    }
+}
+
+fn judge(tried: &Attempt<'_>, provider: &Provider) -> Next {
+    let name = || provider.endpoint.label.to_string();
+    let unreachable = || Refusal::UpstreamConnect { provider: name(), why: "the connection broke" };
+    match verdict(tried) {
+        Verdict::FreshConnection => Next::FreshConnection,
+        Verdict::NextCandidate => Next::NextCandidate(unreachable()),
+        Verdict::Unreachable => Next::Refuse(unreachable()),
+        Verdict::Ambiguous => Next::Refuse(Refusal::UpstreamAmbiguous { provider: name() }),
+        Verdict::Broken(why) => Next::Refuse(Refusal::UpstreamAnswer { provider: name(), why }),
+        Verdict::TimedOut => Next::Refuse(Refusal::UpstreamTimeout { provider: name(), what: "no answer" }),
+    }
+}
+
+fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
+    match end {
+        RelayEnd::Delivered => {
+            context.ended_whole();
+            Next::End(Forwarded::Delivered)
+        }
+        RelayEnd::Cut => {
+            context.ended(Outcome::Incomplete);
+            Next::End(Forwarded::Cut)
+        }
+        RelayEnd::BadUpload(UploadFault::Framing(why)) => Next::Refuse(Refusal::Framing(why)),
+        RelayEnd::BadUpload(UploadFault::TooSlow) => Next::Refuse(Refusal::BodyTooSlow),
+        RelayEnd::ClientGone | RelayEnd::Upgraded => {
+            context.ended(Outcome::Cancelled);
+            Next::End(Forwarded::ClientGone)
+        }
+        // Judged by the caller; here only for completeness.
+        RelayEnd::NoAnswer(
+            NoAnswer::Timeout | NoAnswer::Up(UpError::Cut | UpError::Broken(_) | UpError::NotProcessed),
+        ) => Next::Refuse(Refusal::Overloaded),
+    }
+}
+
+async fn switch(
+    down: &mut Down<'_>,
+    up: Up,
+    head: Option<ReplyParts>,
+    context: &mut RequestContext,
+) -> Forwarded {
+    if let (Down::H1(h1), Up::H1(up), Some(ReplyParts::H1(head))) = (down, up, head) {
+        context.bytes_sent += tunnel::run(h1, up, &head, context.id.as_bytes()).await;
+        context.ended(Outcome::Ok);
+    }
+    Forwarded::ClientGone
+}
+
+fn connect_refusal(provider: &Provider, error: &ConnectError) -> Refusal {
+    let name = provider.endpoint.label.to_string();
+    match error {
+        ConnectError::Dns => Refusal::UpstreamDns { provider: name },
+        ConnectError::Forbidden(why) => Refusal::UpstreamForbidden { provider: name, why: why.clone() },
+        ConnectError::Timeout => Refusal::UpstreamTimeout { provider: name, what: "no connection" },
+        error => Refusal::UpstreamConnect { provider: name, why: error.reason() },
+    }
+}

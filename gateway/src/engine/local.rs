@@ -1,0 +1,163 @@
+//! Answers that come from here: refusals, the model list, health.
+
+use bytes::Bytes;
+use http::{Method, StatusCode};
+use serde::Serialize;
+
+use super::app::App;
+use super::context::RequestContext;
+use super::down::{Down, DownError, ReplyFilter, ReplyHead};
+use super::encode::{Fields, Framing};
+use crate::refusal::Refusal;
+use crate::route::ModelEntry;
+
+/// A small answer of our own.
+pub struct LocalReply {
+    pub status: StatusCode,
+    pub body: Bytes,
+    pub retry_after_s: Option<u32>,
+    /// More work on this connection is not welcome (malformed request, draining).
+    pub allow: Option<&'static str>,
+}
+
+impl LocalReply {
+    pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
+        let body = serde_json::to_vec(value).unwrap_or_default().into();
+        Self { status, body, retry_after_s: None, allow: None }
+    }
+
+    pub fn refusal(refusal: &Refusal) -> Self {
+        Self {
+            status: refusal.status(),
+            body: refusal.body_json().into(),
+            retry_after_s: refusal.retry_after_s(),
+            allow: (refusal.status() == StatusCode::METHOD_NOT_ALLOWED).then_some("GET, HEAD"),
+        }
+    }
+
+    /// Queues the answer and waits until it is out, as long as the client takes it.
+    pub async fn send(
+        self,
+        app: &App,
+        down: &mut Down<'_>,
+        method: &Method,
+        context: &mut RequestContext,
+    ) -> Result<(), DownError> {
+        context.answered(self.status.as_u16());
+        let retry_after = self.retry_after_s.map(|s| s.to_string());
+        let mut own = vec![("content-type", "application/json")];
+        if let Some(seconds) = &retry_after {
+            own.push(("retry-after", seconds));
+        }
+        if let Some(methods) = self.allow {
+            own.push(("allow", methods));
+        }
+        let length = self.body.len() as u64;
+        let bare = *method == Method::HEAD || self.status == StatusCode::NO_CONTENT;
+        down.send_head(&ReplyHead {
+            status: self.status,
+            fields: Fields::None,
+            framing: if bare { Framing::None { stated: Some(length) } } else { Framing::Length(length) },
+            request_id: context.id.as_bytes(),
+            own: &own,
+            filter: ReplyFilter::Control,
+            secret: &[],
+        })?;
+        if !bare {
+            context.bytes_sent += length;
+            down.send_data(&mut vec![self.body]);
+        }
+        down.send_end(None);
+        let flushing = std::future::poll_fn(|cx| down.poll_flush(cx));
+        match tokio::time::timeout(app.limits.write_stall_timeout, flushing).await {
+            Ok(flushed) => flushed,
+            Err(_) => Err(DownError::Gone),
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct ModelList<'a> {
+    object: &'static str,
+    data: Vec<ModelCard<'a>>,
+}
+
+#[derive(Serialize)]
+struct ModelCard<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'a str,
+}
+
+fn card<'a>(workspace: &'a str, model: &'a ModelEntry) -> ModelCard<'a> {
+    ModelCard { id: &model.public_id, object: "model", created: model.created, owned_by: workspace }
+}
+
+/// `/v1/models`: what this workspace serves. An unknown workspace serves nothing.
+pub fn model_list(app: &App, workspace: &str) -> LocalReply {
+    let table = app.routes.load();
+    let data = table.models(workspace).into_iter().map(|model| card(workspace, model)).collect();
+    LocalReply::json(StatusCode::OK, &ModelList { object: "list", data })
+}
+
+/// `/v1/models/{id}`: bare or with the workspace in front.
+pub fn model_card(app: &App, workspace: &str, id: &str) -> LocalReply {
+    let table = app.routes.load();
+    let bare = id.strip_prefix(workspace).and_then(|rest| rest.strip_prefix('/'));
+    match table.model(workspace, id).or_else(|| table.model(workspace, bare?)) {
+        Some(model) => LocalReply::json(StatusCode::OK, &card(workspace, model)),
+        None => LocalReply::refusal(&Refusal::ModelUnknown { workspace: workspace.into(), name: id.into() }),
+    }
+}
+
+#[derive(Serialize)]
+struct ProviderReady<'a> {
+    ready: bool,
+    provider: &'a str,
+    host_url: &'a str,
+}
+
+pub fn provider_ready(app: &App, workspace: &str, name: &str) -> LocalReply {
+    let named = || (workspace.to_owned(), name.to_owned());
+    let refuse = |refusal| LocalReply::refusal(&refusal);
+    let table = app.routes.load();
+    match table.provider(workspace, name) {
+        None => {
+            let (workspace, name) = named();
+            refuse(Refusal::ProviderUnknown { workspace, name })
+        }
+        Some(Ok(provider)) if provider.ready => {
+            let host_url = provider.host_url.as_str();
+            let reply = ProviderReady { ready: true, provider: &provider.endpoint.label, host_url };
+            LocalReply::json(StatusCode::OK, &reply)
+        }
+        Some(_) => {
+            let (workspace, name) = named();
+            refuse(Refusal::ProviderNotReady { workspace, name })
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Health<'a> {
+    status: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<&'a str>,
+}
+
+pub fn live() -> LocalReply {
+    LocalReply::json(StatusCode::OK, &Health { status: "live", reason: None })
+}
+
+/// Ready: a table is served and the process is not on its way out. A registry that is away does not
+/// make a gateway unready: it goes on with the table it has.
+pub fn ready(app: &App) -> LocalReply {
+    let reason = match () {
+        () if app.draining() => Some("draining"),
+        () if app.routes.load().installation.is_empty() => Some("no routes yet: waiting for the registry"),
+        () => None,
+    };
+    let status = if reason.is_some() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK };
+    LocalReply::json(status, &Health { status: if reason.is_some() { "not ready" } else { "ready" }, reason })
+}

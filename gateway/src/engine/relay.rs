@@ -1,0 +1,466 @@
+//! One attempt, from the sent request to the delivered answer: the only loop that reads and writes
+//! both sides. All waiting happens in [`Relay::poll_step`]; the reactions are plain functions.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::Method;
+use tokio::time::Sleep;
+
+use super::context::RequestContext;
+use super::down::{Down, DownError, ReplyFilter, ReplyHead, Upload};
+use super::reply::Reply;
+use super::up::{ReplyParts, Up, UpError, UpEvent};
+use crate::body::ModelRewrite;
+use crate::config::Limits;
+use crate::upstream::endpoint::Timeouts;
+
+/// Unsent bytes beyond which the other side is not read.
+const BACKLOG_BYTES_MAX: usize = 64 * 1024;
+/// After a failed upload: how long an answer that explains it may take.
+const EARLY_ANSWER_WAIT: Duration = Duration::from_secs(1);
+
+/// How an attempt ended.
+pub enum RelayEnd {
+    /// The answer was delivered whole.
+    Delivered,
+    ClientGone,
+    /// No byte of an answer went down: the caller decides what happens next.
+    NoAnswer(NoAnswer),
+    /// The answer had begun and broke off; the client was told.
+    Cut,
+    /// The client's body broke off or is malformed, before an answer.
+    BadUpload(UploadFault),
+    /// The upstream agreed to switch protocols; its head was passed on.
+    Upgraded,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    Up(UpError),
+    /// No head within the first-byte or total limit.
+    Timeout,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UploadFault {
+    Framing(&'static str),
+    TooSlow,
+}
+
+/// What the relay is told about the attempt.
+pub struct RelayPlan<'a> {
+    pub method: &'a Method,
+    pub rewrite: Option<&'a Arc<ModelRewrite>>,
+    pub key: &'a [u8],
+    pub filter: ReplyFilter,
+    pub timeouts: Timeouts,
+    pub limits: &'a Limits,
+    /// How errors are told to the client inside a stream.
+    pub dialect: Dialect,
+    pub frames: Option<&'a prometheus::IntCounter>,
+    /// Control calls: what the answer's head waits for before it goes down.
+    pub gate: Option<&'a dyn Gate>,
+}
+
+/// Holds an answer back until something has happened here.
+pub trait Gate: Sync {
+    /// What to wait for (bounded), or nothing.
+    fn wait_for(&self, head: &ReplyParts) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
+}
+
+/// The form of an error event inside a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    OpenAi,
+    Responses,
+    Anthropic,
+}
+
+impl Dialect {
+    pub fn of_tail(tail: &str) -> Self {
+        match tail.trim_end_matches('/').rsplit('/').next() {
+            Some("messages") => Self::Anthropic,
+            Some("responses") => Self::Responses,
+            _ => Self::OpenAi,
+        }
+    }
+
+    fn error_event(self, message: &str, code: &str) -> Bytes {
+        let error =
+            serde_json::json!({ "message": message, "type": "api_error", "param": null, "code": code });
+        match self {
+            Self::OpenAi => format!("data: {}\n\n", serde_json::json!({ "error": error })),
+            Self::Responses => format!(
+                "event: error\ndata: {}\n\n",
+                serde_json::json!({ "type": "error", "code": code, "message": message, "param": null })
+            ),
+            Self::Anthropic => format!(
+                "event: error\ndata: {}\n\n",
+                serde_json::json!({ "type": "error", "error": { "type": "api_error", "message": message } })
+            ),
+        }
+        .into()
+    }
+}
+
+pub struct Relay<'r, 'c> {
+    pub down: &'r mut Down<'c>,
+    pub up: &'r mut Up,
+    plan: RelayPlan<'r>,
+    context: &'r mut RequestContext,
+    uploading: bool,
+    upload_failed: bool,
+    /// The answer's head, until it went down.
+    waiting_head: Option<ReplyParts>,
+    reply: Option<Reply>,
+    head_sent: bool,
+    finished: bool,
+    gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
+    pieces: Vec<Bytes>,
+    clock: Clock,
+}
+
+/// When things last moved.
+struct Clock {
+    started: Instant,
+    sent: Instant,
+    up_read: Instant,
+    down_wrote: Instant,
+    up_wrote: Instant,
+    uploaded_bytes: u64,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+enum Step {
+    Up(Result<UpEvent, UpError>),
+    Upload(Result<Upload, DownError>),
+    Gone,
+    Delivered,
+    GateOpen,
+    Expired(Limit),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Limit {
+    FirstByte,
+    Idle,
+    Total,
+    DownStall,
+    UpStall,
+    UploadRate,
+}
+
+impl<'r, 'c> Relay<'r, 'c> {
+    /// `uploading`: the client's body is streamed through; otherwise the request is queued whole.
+    pub fn new(
+        down: &'r mut Down<'c>,
+        up: &'r mut Up,
+        plan: RelayPlan<'r>,
+        context: &'r mut RequestContext,
+        uploading: bool,
+    ) -> Self {
+        let now = Instant::now();
+        let started = context.started;
+        let clock = Clock {
+            started,
+            sent: now,
+            up_read: now,
+            down_wrote: now,
+            up_wrote: now,
+            uploaded_bytes: 0,
+            timer: None,
+        };
+        Self {
+            down,
+            up,
+            plan,
+            context,
+            uploading,
+            upload_failed: false,
+            waiting_head: None,
+            reply: None,
+            head_sent: false,
+            finished: false,
+            gate: None,
+            pieces: Vec::new(),
+            clock,
+        }
+    }
+
+    pub async fn run(&mut self) -> RelayEnd {
+        if self.uploading {
+            self.down.want_body();
+        }
+        loop {
+            let step = std::future::poll_fn(|cx| self.poll_step(cx)).await;
+            if let Some(end) = self.react(step) {
+                self.account();
+                return end;
+            }
+        }
+    }
+
+    fn react(&mut self, step: Step) -> Option<RelayEnd> {
+        match step {
+            Step::Up(Ok(UpEvent::Head(parts))) => self.on_head(parts),
+            Step::Up(Ok(UpEvent::Data)) => self.on_data(),
+            Step::Up(Ok(UpEvent::End { trailers })) => self.on_end(trailers.as_ref()),
+            Step::Up(Err(error)) => Some(self.on_up_error(error)),
+            Step::Upload(Ok(Upload::Progress)) => None,
+            Step::Upload(Ok(Upload::End { trailers })) => {
+                self.uploading = false;
+                self.clock.sent = Instant::now();
+                self.up.send_end(trailers.as_ref());
+                None
+            }
+            Step::Upload(Err(DownError::Gone)) | Step::Gone => Some(RelayEnd::ClientGone),
+            Step::Upload(Err(DownError::Framing(why))) => Some(self.on_bad_upload(UploadFault::Framing(why))),
+            Step::Delivered => Some(RelayEnd::Delivered),
+            Step::GateOpen => self.send_head(),
+            Step::Expired(limit) => self.on_expired(limit),
+        }
+    }
+
+    /// Moves whatever can move, in the order that frees memory first; ready when something happened.
+    fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if self.down.has_output() {
+            let before = self.down.backlog();
+            match self.down.poll_flush(cx) {
+                Poll::Ready(Err(_)) => return Poll::Ready(Step::Gone),
+                Poll::Ready(Ok(())) if self.finished => return Poll::Ready(Step::Delivered),
+                _ if self.down.backlog() < before => self.clock.down_wrote = Instant::now(),
+                _ => {}
+            }
+        } else if self.finished {
+            return Poll::Ready(Step::Delivered);
+        }
+        if self.up.has_output() && !self.upload_failed {
+            let before = self.up.backlog();
+            if let Poll::Ready(Err(_)) = self.up.poll_flush(cx) {
+                // An answer that says why may be on its way, or here already.
+                (self.upload_failed, self.uploading) = (true, false);
+                self.clock.up_wrote = Instant::now();
+            } else if self.up.backlog() < before {
+                self.clock.up_wrote = Instant::now();
+            }
+        }
+        if let Some(gate) = &mut self.gate {
+            if gate.as_mut().poll(cx).is_pending() {
+                return self.poll_client(cx);
+            }
+            self.gate = None;
+            return Poll::Ready(Step::GateOpen);
+        }
+        if !self.finished && self.down.backlog() < BACKLOG_BYTES_MAX {
+            let pieces = &mut self.pieces;
+            if let Poll::Ready(event) = self.up.poll_event(cx, &mut |bytes| pieces.push(bytes)) {
+                return Poll::Ready(Step::Up(event));
+            }
+        }
+        if let Poll::Ready(step) = self.poll_client(cx) {
+            return Poll::Ready(step);
+        }
+        self.poll_timer(cx)
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if !self.uploading {
+            // A body that nobody reads any more (early answer) must not be read as "the client left".
+            if self.down.body_done() {
+                return self.down.poll_gone(cx).map(|_| Step::Gone);
+            }
+            return Poll::Pending;
+        }
+        // Not one byte is taken before the head is on its way: until then another connection will do.
+        if !self.up.wrote() || self.up.backlog() >= BACKLOG_BYTES_MAX {
+            return Poll::Pending;
+        }
+        let (up, uploaded) = (&mut *self.up, &mut self.clock.uploaded_bytes);
+        self.down
+            .poll_body(cx, &mut |bytes| {
+                *uploaded += bytes.len() as u64;
+                up.send_data(bytes);
+            })
+            .map(Step::Upload)
+    }
+
+    fn on_head(&mut self, parts: ReplyParts) -> Option<RelayEnd> {
+        self.clock.up_read = Instant::now();
+        let status = parts.status();
+        self.context.answered(status.as_u16());
+        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+            self.waiting_head = Some(parts);
+            return Some(RelayEnd::Upgraded);
+        }
+        let plan = &self.plan;
+        let reply =
+            Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max);
+        let collects = reply.collects();
+        self.gate = plan.gate.and_then(|gate| gate.wait_for(&parts));
+        self.reply = Some(reply);
+        self.waiting_head = Some(parts);
+        if collects || self.gate.is_some() { None } else { self.send_head() }
+    }
+
+    fn send_head(&mut self) -> Option<RelayEnd> {
+        let (Some(parts), Some(reply)) = (self.waiting_head.take(), &self.reply) else { return None };
+        let status = parts.status();
+        let head = ReplyHead {
+            status,
+            fields: parts.fields(),
+            framing: reply.framing,
+            request_id: self.context.id.as_bytes(),
+            own: &[],
+            filter: self.plan.filter,
+            secret: if status.is_success() { &[] } else { self.plan.key },
+        };
+        self.head_sent = true;
+        self.down.send_head(&head).err().map(|_| RelayEnd::ClientGone)
+    }
+
+    fn on_data(&mut self) -> Option<RelayEnd> {
+        self.clock.up_read = Instant::now();
+        let reply = self.reply.as_mut()?;
+        reply.feed(&mut self.pieces);
+        self.pass_pieces();
+        None
+    }
+
+    fn pass_pieces(&mut self) {
+        if !self.pieces.is_empty() {
+            self.context.bytes_sent += self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
+            self.down.send_data(&mut self.pieces);
+        }
+    }
+
+    fn on_end(&mut self, trailers: Option<&http::HeaderMap>) -> Option<RelayEnd> {
+        let reply = self.reply.as_mut()?;
+        reply.feed(&mut self.pieces);
+        reply.finish(&mut self.pieces);
+        if !self.head_sent
+            && let Some(end) = self.send_head()
+        {
+            return Some(end);
+        }
+        self.pass_pieces();
+        self.down.send_end(trailers);
+        self.finished = true;
+        None
+    }
+
+    fn on_up_error(&mut self, error: UpError) -> RelayEnd {
+        if !self.head_sent {
+            return RelayEnd::NoAnswer(NoAnswer::Up(error));
+        }
+        self.on_data();
+        self.tell_cut("the upstream's answer broke off", "upstream_incomplete")
+    }
+
+    /// Says inside the stream what happened, where the dialect has a form for it, and leaves the
+    /// framing open in any case: a cut answer must not look finished.
+    fn tell_cut(&mut self, message: &str, code: &str) -> RelayEnd {
+        if let Some(reply) = &self.reply
+            && reply.is_stream
+        {
+            if !reply.at_frame_boundary() {
+                self.pieces.push(Bytes::from_static(b"\n\n"));
+            }
+            self.pieces.push(self.plan.dialect.error_event(message, code));
+            self.down.send_data(&mut self.pieces);
+        }
+        RelayEnd::Cut
+    }
+
+    fn on_bad_upload(&mut self, fault: UploadFault) -> RelayEnd {
+        if self.head_sent {
+            return self.tell_cut("the request's body broke off", "request_incomplete");
+        }
+        RelayEnd::BadUpload(fault)
+    }
+
+    fn on_expired(&mut self, limit: Limit) -> Option<RelayEnd> {
+        match limit {
+            Limit::DownStall => Some(RelayEnd::ClientGone),
+            Limit::UploadRate => Some(self.on_bad_upload(UploadFault::TooSlow)),
+            Limit::UpStall if self.upload_failed => Some(self.on_up_error(UpError::Cut)),
+            _ if !self.head_sent => Some(RelayEnd::NoAnswer(NoAnswer::Timeout)),
+            Limit::Total => Some(self.tell_cut("the request took longer than its limit", "request_timeout")),
+            _ => Some(self.tell_cut("the upstream sent nothing for too long", "upstream_stalled")),
+        }
+    }
+
+    /// The limit that runs out next, and when.
+    fn next_limit(&self) -> (Instant, Limit) {
+        let (clock, times) = (&self.clock, &self.plan.timeouts);
+        let mut next = (clock.started + times.total, Limit::Total);
+        let mut consider = |at: Instant, limit| {
+            if at < next.0 {
+                next = (at, limit);
+            }
+        };
+        if self.down.has_output() {
+            consider(clock.down_wrote + self.plan.limits.write_stall_timeout, Limit::DownStall);
+        }
+        if self.upload_failed {
+            consider(clock.up_wrote + EARLY_ANSWER_WAIT, Limit::UpStall);
+        } else if self.up.has_output() {
+            consider(clock.up_wrote.max(clock.sent) + times.idle, Limit::UpStall);
+        } else if self.uploading {
+            consider(self.upload_deadline(), Limit::UploadRate);
+        } else if self.reply.is_none() {
+            consider(clock.sent.max(clock.up_wrote) + times.first_byte, Limit::FirstByte);
+        }
+        if self.reply.is_some() && !self.finished && self.down.backlog() < BACKLOG_BYTES_MAX {
+            consider(clock.up_read.max(clock.down_wrote) + times.idle, Limit::Idle);
+        }
+        next
+    }
+
+    /// When a body that goes on at the least rate would have had to bring its next byte.
+    fn upload_deadline(&self) -> Instant {
+        let limits = self.plan.limits;
+        let earned = self.clock.uploaded_bytes / limits.body_rate_bytes_per_s.max(1);
+        self.clock.sent + limits.body_rate_grace + Duration::from_secs(earned)
+    }
+
+    /// One timer for all limits. It is not moved when bytes flow; when it fires, the limits are
+    /// looked at again.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            let (at, limit) = self.next_limit();
+            let mut timer = match self.clock.timer.take() {
+                Some(timer) => timer,
+                None => Box::pin(tokio::time::sleep_until(at.into())),
+            };
+            if timer.deadline() > at.into() {
+                timer.as_mut().reset(at.into());
+            }
+            let fired = timer.as_mut().poll(cx).is_ready();
+            if !fired {
+                self.clock.timer = Some(timer);
+                return Poll::Pending;
+            }
+            if Instant::now() >= at {
+                return Poll::Ready(Step::Expired(limit));
+            }
+        }
+    }
+
+    fn account(&self) {
+        if let (Some(reply), Some(frames)) = (&self.reply, self.plan.frames)
+            && reply.is_stream
+        {
+            frames.inc_by(reply.frames());
+        }
+    }
+
+    /// For an upgrade: the head that was not passed on yet.
+    pub fn take_head(&mut self) -> Option<ReplyParts> {
+        self.waiting_head.take()
+    }
+}

@@ -1,0 +1,261 @@
+//! What happens to an answer's body on its way down: passed as it is, or with the model's public id
+//! put back, or with the provider's key blotted out. Pure: bytes in, bytes out.
+
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::Method;
+use memchr::memmem;
+
+use super::encode::{Fields, Framing};
+use super::up::ReplyParts;
+use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter};
+use crate::h1::head::BodyLength;
+
+/// Shorter keys are not looked for: they would hit ordinary text.
+const KEY_BYTES_MIN: usize = 8;
+
+pub struct Reply {
+    transform: Transform,
+    pub framing: Framing,
+    pub is_stream: bool,
+    boundary: Boundary,
+    scratch: BytesMut,
+}
+
+enum Transform {
+    Pass,
+    /// Kept until complete, so that it goes on in one piece with its length.
+    Collect(BytesMut, Arc<ModelRewrite>),
+    Json(JsonRewriter),
+    Sse(SseRewriter),
+    Scrub(Scrubber),
+}
+
+impl Reply {
+    pub fn plan(
+        parts: &ReplyParts,
+        method: &Method,
+        rewrite: Option<&Arc<ModelRewrite>>,
+        key: &[u8],
+        buffer_bytes_max: usize,
+    ) -> Self {
+        let (fields, length) = (parts.fields(), parts.body());
+        let is_stream = media_type(fields).eq_ignore_ascii_case("text/event-stream");
+        let error = parts.status().is_client_error() || parts.status().is_server_error();
+        let (transform, framing) = match (rewrite, length) {
+            (_, BodyLength::Empty) => (Transform::Pass, empty_framing(parts, method)),
+            _ if error && key.len() >= KEY_BYTES_MIN => {
+                (Transform::Scrub(Scrubber::new(key)), Framing::of(length))
+            }
+            (Some(_), _) if error || is_encoded(fields) => (Transform::Pass, Framing::of(length)),
+            (Some(rewrite), _) if is_stream => {
+                (Transform::Sse(SseRewriter::new(Arc::clone(rewrite))), Framing::Open)
+            }
+            (Some(rewrite), BodyLength::Known(n)) if is_json(fields) && n <= buffer_bytes_max as u64 => {
+                (Transform::Collect(BytesMut::new(), Arc::clone(rewrite)), Framing::Length(n))
+            }
+            (Some(rewrite), _) if is_json(fields) => {
+                (Transform::Json(JsonRewriter::new(Arc::clone(rewrite))), Framing::Open)
+            }
+            _ => (Transform::Pass, Framing::of(length)),
+        };
+        Self { transform, framing, is_stream, boundary: Boundary::default(), scratch: BytesMut::new() }
+    }
+
+    /// Whether the head waits for the whole body.
+    pub fn collects(&self) -> bool {
+        matches!(self.transform, Transform::Collect(..))
+    }
+
+    /// Turns the upstream's pieces into what goes down.
+    pub fn feed(&mut self, pieces: &mut Vec<Bytes>) {
+        let scratch = &mut self.scratch;
+        match &mut self.transform {
+            Transform::Pass => {}
+            Transform::Collect(whole, _) => {
+                // The usual answer is one piece, and then this is no copy.
+                for piece in pieces.drain(..) {
+                    if whole.is_empty() {
+                        *whole = piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+                    } else {
+                        whole.extend_from_slice(&piece);
+                    }
+                }
+            }
+            Transform::Json(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
+            Transform::Sse(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
+            Transform::Scrub(scrubber) => pieces.drain(..).for_each(|piece| scrubber.feed(&piece, scratch)),
+        }
+        self.take_scratch(pieces);
+        if self.is_stream {
+            pieces.iter().for_each(|piece| self.boundary.see(piece));
+        }
+    }
+
+    /// The body has ended: what was kept back comes out, and a collected body gets its length.
+    pub fn finish(&mut self, pieces: &mut Vec<Bytes>) {
+        match std::mem::replace(&mut self.transform, Transform::Pass) {
+            Transform::Pass => {}
+            Transform::Collect(whole, rewrite) => {
+                splice_model(whole.freeze(), &rewrite, pieces);
+                self.framing = Framing::Length(pieces.iter().map(|piece| piece.len() as u64).sum());
+            }
+            Transform::Json(mut rewriter) => rewriter.finish(&mut self.scratch),
+            Transform::Sse(mut rewriter) => rewriter.finish(&mut self.scratch),
+            Transform::Scrub(scrubber) => scrubber.finish(&mut self.scratch),
+        }
+        self.take_scratch(pieces);
+    }
+
+    fn take_scratch(&mut self, pieces: &mut Vec<Bytes>) {
+        if !self.scratch.is_empty() {
+            pieces.push(self.scratch.split().freeze());
+        }
+    }
+
+    /// Frames seen so far.
+    pub fn frames(&self) -> u64 {
+        self.boundary.frames
+    }
+
+    /// Whether the last byte sent ended a frame, so that another event may follow.
+    pub fn at_frame_boundary(&self) -> bool {
+        self.boundary.line_is_empty
+    }
+}
+
+fn splice_model(whole: Bytes, rewrite: &ModelRewrite, pieces: &mut Vec<Bytes>) {
+    let mut from = 0;
+    for span in body::spans(&whole, rewrite) {
+        pieces.push(whole.slice(from..span.start));
+        pieces.push(Bytes::copy_from_slice(rewrite.replacement()));
+        from = span.end;
+    }
+    pieces.push(whole.slice(from..));
+}
+
+/// HEAD, 204, 304 and empty answers: a stated length passes where it means something.
+fn empty_framing(parts: &ReplyParts, method: &Method) -> Framing {
+    let stated = parts.fields().text("content-length").and_then(|length| length.parse().ok());
+    match parts.status().as_u16() {
+        204 | 304 => Framing::None { stated: stated.filter(|_| parts.status().as_u16() == 304) },
+        _ if *method == Method::HEAD => Framing::None { stated },
+        _ => Framing::Length(0),
+    }
+}
+
+fn media_type<'a>(fields: Fields<'a>) -> &'a str {
+    let value = fields.text("content-type").unwrap_or_default();
+    value.split(';').next().unwrap_or_default().trim()
+}
+
+/// `application/json`, or any type that is JSON by its suffix.
+pub fn is_json(fields: Fields<'_>) -> bool {
+    let kind = media_type(fields);
+    let tail = kind.len().checked_sub(5).and_then(|at| kind.get(at..)).unwrap_or_default();
+    kind.eq_ignore_ascii_case("application/json") || tail.eq_ignore_ascii_case("+json")
+}
+
+pub fn is_encoded(fields: Fields<'_>) -> bool {
+    fields.get("content-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
+}
+
+/// Counts events, and knows whether the stream stands between two of them.
+struct Boundary {
+    line_is_empty: bool,
+    frames: u64,
+}
+
+impl Default for Boundary {
+    fn default() -> Self {
+        Self { line_is_empty: true, frames: 0 }
+    }
+}
+
+impl Boundary {
+    fn see(&mut self, bytes: &[u8]) {
+        let mut line_start = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            let line = bytes.get(line_start..end).unwrap_or_default();
+            let empty = matches!(line, b"" | b"\r") && (line_start > 0 || self.line_is_empty);
+            self.frames += u64::from(empty);
+            self.line_is_empty = empty;
+            line_start = end + 1;
+            // The next line has only begun: it counts as empty until a byte of it is seen.
+            if line_start == bytes.len() {
+                self.line_is_empty = true;
+                return;
+            }
+        }
+        self.line_is_empty = false;
+    }
+}
+
+/// Replaces a secret by stars of the same length, also where it comes in pieces.
+struct Scrubber {
+    key: Box<[u8]>,
+    kept: Vec<u8>,
+}
+
+impl Scrubber {
+    fn new(key: &[u8]) -> Self {
+        Self { key: key.into(), kept: Vec::new() }
+    }
+
+    fn feed(&mut self, chunk: &[u8], out: &mut BytesMut) {
+        self.kept.extend_from_slice(chunk);
+        let hits: Vec<usize> = memmem::find_iter(&self.kept, &self.key).collect();
+        for at in hits {
+            if let Some(hit) = self.kept.get_mut(at..at + self.key.len()) {
+                hit.fill(b'*');
+            }
+        }
+        // What could be the beginning of the key waits for its rest.
+        let longest = self.kept.len().min(self.key.len() - 1);
+        let partial = (1..=longest)
+            .rev()
+            .find(|&n| self.kept.get(self.kept.len() - n..).is_some_and(|tail| self.key.starts_with(tail)));
+        let ready = self.kept.len() - partial.unwrap_or(0);
+        out.extend_from_slice(self.kept.get(..ready).unwrap_or_default());
+        self.kept.drain(..ready);
+    }
+
+    fn finish(self, out: &mut BytesMut) {
+        out.extend_from_slice(&self.kept);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_is_blotted_out_wherever_it_is_cut() {
+        let text = b"bad key sk-canary-1, sk-canary-1sk-can sk-canary-";
+        let clean = b"bad key ***********, ***********sk-can sk-canary-";
+        for cut in 0..=text.len() {
+            let (mut scrubber, mut out) = (Scrubber::new(b"sk-canary-1"), BytesMut::new());
+            scrubber.feed(&text[..cut], &mut out);
+            scrubber.feed(&text[cut..], &mut out);
+            scrubber.finish(&mut out);
+            assert_eq!(&out[..], clean, "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn frames_are_counted_wherever_they_are_cut() {
+        let stream = b"data: a\n\ndata: b\r\n\r\n: ping\n\ndata: c";
+        for cut in 0..=stream.len() {
+            let mut boundary = Boundary::default();
+            boundary.see(&stream[..cut]);
+            boundary.see(&stream[cut..]);
+            assert!(!boundary.line_is_empty, "cut at {cut}");
+        }
+        let mut boundary = Boundary::default();
+        boundary.see(stream);
+        assert_eq!(boundary.frames, 3);
+        boundary.see(b"\n\n");
+        assert!(boundary.line_is_empty);
+    }
+}

@@ -1,0 +1,136 @@
+//! "Where would this request go, and why?": the same pure functions as the request path, with words.
+
+use serde::Serialize;
+
+use crate::route::tail::forwardable;
+use crate::route::{ModelEntry, ModelQuery, Provider, RouteTable, Target, parse_target, resolve_model};
+
+#[derive(Debug, Serialize)]
+pub struct Explanation {
+    pub route: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub workspace: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    pub candidates: Vec<ExplainedCandidate>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<ExplainedRefusal>,
+    pub generation: u64,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ExplainedCandidate {
+    pub provider: String,
+    pub url: String,
+    pub served_model: Option<String>,
+    pub ready: bool,
+    pub sends_key: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ExplainedRefusal {
+    pub status: u16,
+    pub code: &'static str,
+    pub message: String,
+}
+
+/// Explains `path` (with or without a query) for a body that asks for `model`.
+pub fn explain(table: &RouteTable, path: &str, model: Option<&str>) -> Explanation {
+    let path = path.split('?').next().unwrap_or_default();
+    let mut out = Explanation {
+        route: "none",
+        workspace: None,
+        model: None,
+        candidates: Vec::new(),
+        refusal: None,
+        generation: table.generation,
+    };
+    let result = match parse_target(path) {
+        Target::Live | Target::Ready => {
+            out.route = "health";
+            Ok(())
+        }
+        Target::Control => {
+            out.route = "registry";
+            Ok(())
+        }
+        Target::ProviderReady { workspace, .. } => {
+            (out.route, out.workspace) = ("readiness", Some(workspace.into_owned()));
+            Ok(())
+        }
+        Target::Unknown => Err(crate::refusal::Refusal::NoSuchPath),
+        Target::Provider { workspace, name, tail } => {
+            (out.route, out.workspace) = ("provider", Some(workspace.to_string()));
+            explain_provider(table, &workspace, &name, tail, &mut out)
+        }
+        Target::Model { workspace, name, tail } => {
+            (out.route, out.workspace) = ("model", Some(workspace.to_string()));
+            explain_model(table, &workspace, ModelQuery::Url(&name), tail, &mut out)
+        }
+        Target::OpenAi { workspace, tail } => {
+            (out.route, out.workspace) = ("openai", Some(workspace.to_string()));
+            if tail.starts_with("v1/models") {
+                Ok(())
+            } else {
+                explain_model(table, &workspace, ModelQuery::Body(model), tail, &mut out)
+            }
+        }
+    };
+    if let Err(refusal) = result {
+        out.refusal = Some(ExplainedRefusal {
+            status: refusal.status().as_u16(),
+            code: refusal.code(),
+            message: refusal.body().detail,
+        });
+    }
+    out
+}
+
+fn explain_provider(
+    table: &RouteTable,
+    workspace: &str,
+    name: &str,
+    tail: &str,
+    out: &mut Explanation,
+) -> Result<(), crate::refusal::Refusal> {
+    use crate::refusal::Refusal as R;
+    let tail = forwardable(tail).map_err(R::Tail)?;
+    let (workspace, name) = (workspace.to_owned(), name.to_owned());
+    match table.provider(&workspace, &name) {
+        Some(Ok(provider)) => {
+            out.candidates.push(candidate(provider, &tail, None));
+            Ok(())
+        }
+        Some(Err(why)) => Err(R::ProviderUnusable { workspace, name, why: why.to_string() }),
+        None => Err(R::ProviderUnknown { workspace, name }),
+    }
+}
+
+fn explain_model(
+    table: &RouteTable,
+    workspace: &str,
+    query: ModelQuery<'_>,
+    tail: &str,
+    out: &mut Explanation,
+) -> Result<(), crate::refusal::Refusal> {
+    let tail = forwardable(tail).map_err(crate::refusal::Refusal::Tail)?;
+    let entry: std::sync::Arc<ModelEntry> = resolve_model(table, workspace, query)?;
+    out.model = Some(entry.public_id.to_string());
+    out.candidates = entry
+        .candidates
+        .iter()
+        .map(|c| candidate(&c.provider, &tail, serde_json::from_slice(&c.served_json).ok()))
+        .collect();
+    Ok(())
+}
+
+fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> ExplainedCandidate {
+    let scheme = if provider.host_url.is_https() { "https" } else { "http" };
+    ExplainedCandidate {
+        provider: provider.endpoint.label.to_string(),
+        url: format!("{scheme}://{}{}", provider.host_url.authority(), provider.host_url.join(tail)),
+        served_model,
+        ready: provider.ready,
+        sends_key: !provider.key.is_empty(),
+    }
+}

@@ -1,0 +1,130 @@
+//! The feed: keeps the routing table as new as the registry's, and survives without it.
+//!
+//! Invariants:
+//! - The request path never waits for the registry.
+//! - What is applied is also written to disk (sealed as it came), and a gateway boots from it.
+//! - A snapshot that is older, foreign, of a newer format or damaged leaves the served table alone.
+
+mod client;
+mod persist;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proto_shared::snapshot::SNAPSHOT_FORMAT;
+use proto_shared::{MasterKey, RouteSnapshot};
+
+use crate::config::RegistryAddress;
+use crate::metrics::Metrics;
+use crate::route::{Published, RouteStore, RouteTable};
+use crate::upstream::Endpoints;
+
+/// Between attempts to reach the registry; doubles up to the second, with jitter.
+const RECONNECT_MIN: Duration = Duration::from_millis(50);
+const RECONNECT_MAX: Duration = Duration::from_secs(2);
+
+pub struct Feed {
+    routes: Arc<RouteStore>,
+    endpoints: Arc<Endpoints>,
+    master_key: Arc<MasterKey>,
+    metrics: Arc<Metrics>,
+    store: Option<persist::Writer>,
+    path: Option<PathBuf>,
+}
+
+impl Feed {
+    pub fn new(
+        routes: Arc<RouteStore>,
+        endpoints: Arc<Endpoints>,
+        master_key: Arc<MasterKey>,
+        metrics: Arc<Metrics>,
+        path: Option<PathBuf>,
+    ) -> Self {
+        let store = path.clone().map(persist::Writer::start);
+        Self { routes, endpoints, master_key, metrics, store, path }
+    }
+
+    /// Serves what was last applied, before the registry is heard. True: there was something.
+    pub fn boot(&self) -> bool {
+        let Some(path) = &self.path else { return false };
+        match persist::load(path) {
+            Ok(Some(snapshot)) => self.apply(&snapshot),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::error!(path = %path.display(), %error, "the saved snapshot can't be used");
+                false
+            }
+        }
+    }
+
+    /// Follows the registry for as long as the process runs.
+    pub async fn follow(&self, registry: &RegistryAddress) {
+        let mut pause = RECONNECT_MIN;
+        loop {
+            let heard = client::follow(registry, |message| self.hear(message)).await;
+            self.metrics.feed_connected.set(0);
+            pause = if heard.messages > 0 { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) };
+            tracing::debug!(error = %heard.error, "the feed ended");
+            tokio::time::sleep(jittered(pause)).await;
+        }
+    }
+
+    fn hear(&self, message: proto_shared::feed::FeedMessage) {
+        use proto_shared::feed::FeedMessage as M;
+        self.metrics.feed_connected.set(1);
+        match message {
+            M::Heartbeat { .. } => self.metrics.heard(self.routes.generation()),
+            M::Snapshot(snapshot) => {
+                if self.apply(&snapshot)
+                    && let Some(store) = &self.store
+                {
+                    store.save(Arc::clone(&snapshot));
+                }
+            }
+        }
+    }
+
+    /// Builds and swaps. True: it is served now.
+    fn apply(&self, snapshot: &RouteSnapshot) -> bool {
+        if snapshot.format > SNAPSHOT_FORMAT {
+            tracing::error!(
+                format = snapshot.format,
+                "the registry is newer than this gateway: its routes are not applied"
+            );
+            self.metrics.snapshots_refused.inc();
+            return false;
+        }
+        if !self.routes.load().installation.is_empty() && snapshot.generation <= self.routes.generation() {
+            // Sent again after a reconnect.
+            self.metrics.heard(self.routes.generation());
+            return false;
+        }
+        let table = RouteTable::build(snapshot, &self.endpoints, &self.master_key);
+        match self.routes.publish(table) {
+            Published::Applied => {
+                self.endpoints.retain(snapshot);
+                self.metrics.snapshots_applied.inc();
+                self.metrics.heard(snapshot.generation);
+                true
+            }
+            Published::Stale { .. } => false,
+            Published::Foreign { current } => {
+                tracing::error!(
+                    served = %current, offered = %snapshot.installation,
+                    "the registry's database is another one: its routes are not applied. \
+                     Delete this gateway's snapshot file and restart it to switch over"
+                );
+                self.metrics.snapshots_refused.inc();
+                false
+            }
+        }
+    }
+}
+
+/// Spreads reconnects of many gateways: between half of `pause` and all of it.
+fn jittered(pause: Duration) -> Duration {
+    use std::hash::{BuildHasher, RandomState};
+    let random = RandomState::new().hash_one(0) % 1000;
+    pause / 2 + pause.mul_f64(random as f64 / 2000.0)
+}

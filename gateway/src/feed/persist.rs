@@ -1,0 +1,180 @@
+//! The last applied snapshot on disk: to boot from when the registry is dead, locked or corrupt.
+//!
+//! Written beside and renamed, file and directory synced; the generation before is kept. Keys in it
+//! are sealed as they came from the registry.
+
+use std::fs;
+use std::io::{self, Read, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Condvar, Mutex};
+
+use proto_shared::RouteSnapshot;
+use sha2::{Digest, Sha256};
+
+/// First line: magic, format of the file, SHA-256 of what follows.
+const MAGIC: &str = "nimgate-snapshot 1";
+
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("can't be read: {0}")]
+    Io(#[from] io::Error),
+    #[error("is damaged or of another format")]
+    Damaged,
+}
+
+/// The newest snapshot that is whole: the current file, or else the one before it.
+pub fn load(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
+    match load_one(path) {
+        Ok(found) => Ok(found),
+        Err(error) => match load_one(&previous(path)) {
+            Ok(Some(older)) => {
+                tracing::error!(path = %path.display(), %error, "using the snapshot before it");
+                Ok(Some(older))
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+fn load_one(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
+    let mut text = Vec::new();
+    match fs::File::open(path) {
+        Ok(mut file) => file.read_to_end(&mut text)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error.into()),
+    };
+    let end = text.iter().position(|&b| b == b'\n').ok_or(LoadError::Damaged)?;
+    let (header, json) = (text.get(..end), text.get(end + 1..));
+    let (Some(header), Some(json)) = (header, json) else { return Err(LoadError::Damaged) };
+    if header != header_of(json).as_bytes() {
+        return Err(LoadError::Damaged);
+    }
+    serde_json::from_slice(json).map(Some).map_err(|_| LoadError::Damaged)
+}
+
+fn header_of(json: &[u8]) -> String {
+    let hash: String = Sha256::digest(json).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("{MAGIC} {hash}")
+}
+
+fn previous(path: &Path) -> PathBuf {
+    path.with_extension("previous")
+}
+
+pub fn save(path: &Path, snapshot: &RouteSnapshot) -> io::Result<()> {
+    let json = serde_json::to_vec(snapshot)?;
+    let beside = path.with_extension("new");
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(header_of(&json).as_bytes())?;
+    file.write_all(b"\n")?;
+    file.write_all(&json)?;
+    file.sync_all()?;
+    match fs::rename(path, previous(path)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    fs::rename(&beside, path)?;
+    // Without this, a power loss can bring the old names back.
+    match path.parent() {
+        Some(folder) => fs::File::open(folder)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+/// Saves on a thread of its own: newest wins, and applying never waits for the disk.
+pub struct Writer {
+    next: Arc<(Mutex<Option<Arc<RouteSnapshot>>>, Condvar)>,
+}
+
+impl Writer {
+    pub fn start(path: PathBuf) -> Self {
+        let next = Arc::new((Mutex::new(None), Condvar::new()));
+        let waiting = Arc::clone(&next);
+        let run = move || {
+            loop {
+                let snapshot = take(&waiting);
+                if let Err(error) = save(&path, &snapshot) {
+                    tracing::error!(path = %path.display(), %error, "the snapshot can't be saved");
+                }
+            }
+        };
+        if let Err(error) = std::thread::Builder::new().name("snapshot".into()).spawn(run) {
+            tracing::error!(%error, "snapshots will not be saved");
+        }
+        Self { next }
+    }
+
+    pub fn save(&self, snapshot: Arc<RouteSnapshot>) {
+        let (slot, wake) = &*self.next;
+        *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(snapshot);
+        wake.notify_one();
+    }
+}
+
+fn take(next: &(Mutex<Option<Arc<RouteSnapshot>>>, Condvar)) -> Arc<RouteSnapshot> {
+    let (slot, wake) = next;
+    let mut waiting = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    loop {
+        match waiting.take() {
+            Some(snapshot) => return snapshot,
+            None => waiting = wake.wait(waiting).unwrap_or_else(|poisoned| poisoned.into_inner()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn snapshot(generation: u64) -> RouteSnapshot {
+        RouteSnapshot {
+            format: 1,
+            installation: "i".into(),
+            generation,
+            workspaces: vec![],
+            providers: vec![],
+            models: vec![],
+        }
+    }
+
+    #[test]
+    fn the_newest_whole_snapshot_is_loaded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.snapshot");
+        assert!(load(&path).unwrap().is_none());
+        save(&path, &snapshot(1)).unwrap();
+        save(&path, &snapshot(2)).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().generation, 2);
+    }
+
+    #[test]
+    fn a_snapshot_damaged_anywhere_falls_back_to_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.snapshot");
+        save(&path, &snapshot(1)).unwrap();
+        save(&path, &snapshot(2)).unwrap();
+        let whole = fs::read(&path).unwrap();
+        for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(load(&path).unwrap().unwrap().generation, 1, "cut at {cut}");
+        }
+        let mut flipped = whole.clone();
+        let last = flipped.len() - 2;
+        flipped[last] ^= 1;
+        fs::write(&path, &flipped).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().generation, 1);
+        fs::remove_file(previous(&path)).unwrap();
+        assert!(load(&path).is_err());
+    }
+
+    #[test]
+    fn only_the_owner_reads_it() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.snapshot");
+        save(&path, &snapshot(1)).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,287 @@
+//! Every metric of the gateway, by name. Handles are bound once, per provider; a request touches
+//! atomics only. Label values come from the routing table and from enums, never from a request.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use prometheus::{
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
+    TextEncoder,
+};
+
+/// How a request was routed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouteKind {
+    Model,
+    Provider,
+    OpenAi,
+}
+
+impl RouteKind {
+    pub fn label(self) -> &'static str {
+        ["model", "provider", "openai"][self as usize]
+    }
+}
+
+/// What became of a request that had a provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// An answer below 400, complete.
+    Ok,
+    /// The upstream's 4xx, complete.
+    ClientError,
+    /// The upstream's 5xx, complete.
+    UpstreamError,
+    /// No answer: connect, time-out, broken head.
+    Failed,
+    /// The answer was cut off.
+    Incomplete,
+    /// The client left first.
+    Cancelled,
+}
+
+const OUTCOMES: [&str; 6] = ["ok", "client_error", "upstream_error", "failed", "incomplete", "cancelled"];
+
+impl Outcome {
+    pub fn label(self) -> &'static str {
+        OUTCOMES[self as usize]
+    }
+}
+
+/// What became of one attempt to get a connection and an answer's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptResult {
+    Answered,
+    ConnectFailed,
+    StaleConnection,
+    NoAnswer,
+}
+
+const ATTEMPTS: [&str; 4] = ["answered", "connect_failed", "stale_connection", "no_answer"];
+
+/// Seconds: from a cached token to a long prefill.
+const TIME_BUCKETS_S: [f64; 14] =
+    [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0, 300.0];
+
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    attempts: IntCounterVec,
+    first_byte_seconds: HistogramVec,
+    duration_seconds: HistogramVec,
+    frames: IntCounterVec,
+    in_flight: IntGaugeVec,
+    pub refusals: IntCounterVec,
+    pub connections: IntGauge,
+    pub requests_in_flight: IntGauge,
+    pub access_log_dropped: IntCounter,
+    pub snapshots_applied: IntCounter,
+    pub snapshots_refused: IntCounter,
+    pub feed_connected: IntGauge,
+    generation: IntGauge,
+    table_age_seconds: IntGauge,
+    applied_at: parking_lot::Mutex<Option<Instant>>,
+}
+
+impl Metrics {
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new();
+        let metrics = Self {
+            requests: IntCounterVec::new(
+                Opts::new("nimgate_requests_total", "Requests that had a provider, by outcome."),
+                &["route", "workspace", "provider", "outcome"],
+            )?,
+            attempts: IntCounterVec::new(
+                Opts::new("nimgate_upstream_attempts_total", "Attempts at upstreams, by result."),
+                &["workspace", "provider", "result"],
+            )?,
+            first_byte_seconds: histogram(
+                "nimgate_first_byte_seconds",
+                "From request to the answer's first byte.",
+            )?,
+            duration_seconds: histogram("nimgate_request_seconds", "From request to the answer's end.")?,
+            frames: IntCounterVec::new(
+                Opts::new("nimgate_stream_frames_total", "Server-sent events forwarded."),
+                &["workspace", "provider"],
+            )?,
+            in_flight: IntGaugeVec::new(
+                Opts::new("nimgate_provider_in_flight", "Requests a provider is working on."),
+                &["workspace", "provider"],
+            )?,
+            refusals: IntCounterVec::new(
+                Opts::new("nimgate_refusals_total", "Answers the gateway gave itself, by reason."),
+                &["reason"],
+            )?,
+            connections: IntGauge::new("nimgate_connections", "Open client connections.")?,
+            requests_in_flight: IntGauge::new("nimgate_requests_in_flight", "Requests being served.")?,
+            access_log_dropped: IntCounter::new(
+                "nimgate_access_log_dropped_total",
+                "Access log lines dropped because the writer was behind.",
+            )?,
+            snapshots_applied: IntCounter::new("nimgate_snapshots_applied_total", "Tables swapped in.")?,
+            snapshots_refused: IntCounter::new("nimgate_snapshots_refused_total", "Snapshots not applied.")?,
+            feed_connected: IntGauge::new("nimgate_feed_connected", "1 while the registry's feed is open.")?,
+            generation: IntGauge::new("nimgate_table_generation", "Generation of the table that is served.")?,
+            table_age_seconds: IntGauge::new(
+                "nimgate_table_age_seconds",
+                "Since the registry was last heard.",
+            )?,
+            applied_at: parking_lot::Mutex::new(None),
+            registry,
+        };
+        metrics.register()?;
+        Ok(metrics)
+    }
+
+    fn register(&self) -> Result<(), prometheus::Error> {
+        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+            Box::new(self.requests.clone()),
+            Box::new(self.attempts.clone()),
+            Box::new(self.first_byte_seconds.clone()),
+            Box::new(self.duration_seconds.clone()),
+            Box::new(self.frames.clone()),
+            Box::new(self.in_flight.clone()),
+            Box::new(self.refusals.clone()),
+            Box::new(self.connections.clone()),
+            Box::new(self.requests_in_flight.clone()),
+            Box::new(self.access_log_dropped.clone()),
+            Box::new(self.snapshots_applied.clone()),
+            Box::new(self.snapshots_refused.clone()),
+            Box::new(self.feed_connected.clone()),
+            Box::new(self.generation.clone()),
+            Box::new(self.table_age_seconds.clone()),
+        ];
+        all.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    /// The handles of one provider. Its series go when the last holder drops them.
+    pub fn provider(self: &Arc<Self>, workspace: &str, provider: &str) -> Arc<ProviderMetrics> {
+        Arc::new(ProviderMetrics {
+            first_byte_seconds: self.first_byte_seconds.with_label_values(&[workspace, provider]),
+            duration_seconds: self.duration_seconds.with_label_values(&[workspace, provider]),
+            frames: self.frames.with_label_values(&[workspace, provider]),
+            in_flight: self.in_flight.with_label_values(&[workspace, provider]),
+            requests: Default::default(),
+            attempts: Default::default(),
+            workspace: workspace.into(),
+            provider: provider.into(),
+            metrics: Arc::clone(self),
+        })
+    }
+
+    /// Notes that the registry was heard, and what is served now.
+    pub fn heard(&self, generation: u64) {
+        self.generation.set(i64::try_from(generation).unwrap_or(i64::MAX));
+        *self.applied_at.lock() = Some(Instant::now());
+    }
+
+    /// Seconds since the registry was last heard; none: never.
+    pub fn table_age_s(&self) -> Option<u64> {
+        self.applied_at.lock().map(|at| at.elapsed().as_secs())
+    }
+
+    /// The text form for a scrape.
+    pub fn render(&self) -> String {
+        let age = self.table_age_s().map_or(-1, |age| i64::try_from(age).unwrap_or(i64::MAX));
+        self.table_age_seconds.set(age);
+        TextEncoder::new().encode_to_string(&self.registry.gather()).unwrap_or_default()
+    }
+}
+
+fn histogram(name: &str, help: &str) -> Result<HistogramVec, prometheus::Error> {
+    HistogramVec::new(
+        HistogramOpts::new(name, help).buckets(TIME_BUCKETS_S.to_vec()),
+        &["workspace", "provider"],
+    )
+}
+
+/// Handles of one provider, shared by all tables that name it.
+pub struct ProviderMetrics {
+    pub first_byte_seconds: Histogram,
+    pub duration_seconds: Histogram,
+    pub frames: IntCounter,
+    pub in_flight: IntGauge,
+    requests: [[OnceLock<IntCounter>; OUTCOMES.len()]; 3],
+    attempts: [OnceLock<IntCounter>; ATTEMPTS.len()],
+    workspace: Box<str>,
+    provider: Box<str>,
+    metrics: Arc<Metrics>,
+}
+
+impl ProviderMetrics {
+    pub fn request(&self, route: RouteKind, outcome: Outcome) {
+        let cell = &self.requests[route as usize][outcome as usize];
+        cell.get_or_init(|| {
+            let labels = [route.label(), &*self.workspace, &*self.provider, outcome.label()];
+            self.metrics.requests.with_label_values(&labels)
+        })
+        .inc();
+    }
+
+    pub fn attempt(&self, result: AttemptResult) {
+        let cell = &self.attempts[result as usize];
+        cell.get_or_init(|| {
+            let labels = [&*self.workspace, &*self.provider, ATTEMPTS[result as usize]];
+            self.metrics.attempts.with_label_values(&labels)
+        })
+        .inc();
+    }
+
+    /// Counts the provider's requests in flight for as long as the guard lives.
+    pub fn enter(self: &Arc<Self>) -> InFlight {
+        self.in_flight.inc();
+        self.metrics.requests_in_flight.inc();
+        InFlight(Arc::clone(self))
+    }
+}
+
+/// Balances the in-flight gauges, however a request ends.
+pub struct InFlight(Arc<ProviderMetrics>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.dec();
+        self.0.metrics.requests_in_flight.dec();
+    }
+}
+
+impl Drop for ProviderMetrics {
+    fn drop(&mut self) {
+        let (workspace, provider, all) = (&*self.workspace, &*self.provider, &self.metrics);
+        let both = [workspace, provider];
+        // Series that were never touched are not there to remove: that is no error.
+        let _ = all.first_byte_seconds.remove_label_values(&both);
+        let _ = all.duration_seconds.remove_label_values(&both);
+        let _ = all.frames.remove_label_values(&both);
+        let _ = all.in_flight.remove_label_values(&both);
+        for route in [RouteKind::Model, RouteKind::Provider, RouteKind::OpenAi] {
+            for outcome in OUTCOMES {
+                let _ = all.requests.remove_label_values(&[route.label(), workspace, provider, outcome]);
+            }
+        }
+        for result in ATTEMPTS {
+            let _ = all.attempts.remove_label_values(&[workspace, provider, result]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_removed_provider_takes_its_series_along() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let provider = metrics.provider("default", "p1");
+        provider.request(RouteKind::OpenAi, Outcome::Ok);
+        provider.attempt(AttemptResult::Answered);
+        let guard = provider.enter();
+        let text = metrics.render();
+        assert!(text.contains("outcome=\"ok\"") && text.contains("nimgate_provider_in_flight{"), "{text}");
+        assert!(text.contains("nimgate_requests_in_flight 1"));
+        drop((guard, provider));
+        let text = metrics.render();
+        assert!(!text.contains("p1"), "{text}");
+        assert!(text.contains("nimgate_requests_in_flight 0"));
+    }
+}

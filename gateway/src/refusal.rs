@@ -1,0 +1,259 @@
+//! Answers the gateway gives itself: each with a status, a stable code (which is also the metric
+//! label), and a message that says what to do. The body has both OpenAI's and the platform's form.
+
+use std::borrow::Cow;
+
+use http::StatusCode;
+use proto_shared::ErrorBody;
+
+use crate::body::BodyError;
+use crate::h1::HeadError;
+use crate::route::tail::TailError;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    // The request itself.
+    Head(HeadError),
+    Framing(&'static str),
+    HeadTimeout,
+    MethodNotAllowed,
+    Expectation,
+    Tail(TailError),
+    UnsupportedMediaType,
+    ContentEncoding,
+    BodyTooLarge { limit_bytes: usize },
+    BodyTooSlow,
+    BodyCut,
+    Body(BodyError),
+    UpgradeNotHere,
+    // What it asks for.
+    NoSuchPath,
+    NameInvalid { what: &'static str, name: String },
+    WorkspaceUnknown { workspace: String },
+    ModelMissing,
+    ModelEmpty,
+    ModelUnknown { workspace: String, name: String },
+    ModelNotServed { id: String },
+    ProviderUnknown { workspace: String, name: String },
+    ProviderNotReady { workspace: String, name: String },
+    ProviderUnusable { workspace: String, name: String, why: String },
+    // Why it can't be served now.
+    NoTable,
+    Draining,
+    Overloaded,
+    RegistryAway,
+    UpstreamDns { provider: String },
+    UpstreamConnect { provider: String, why: &'static str },
+    UpstreamForbidden { provider: String, why: String },
+    UpstreamTimeout { provider: String, what: &'static str },
+    UpstreamAnswer { provider: String, why: &'static str },
+    UpstreamAmbiguous { provider: String },
+}
+
+impl Refusal {
+    pub fn status(&self) -> StatusCode {
+        use Refusal as R;
+        match self {
+            R::Head(error) => error.status(),
+            R::Framing(_) | R::Tail(_) | R::Body(_) | R::BodyCut | R::ModelMissing | R::UpgradeNotHere => {
+                StatusCode::BAD_REQUEST
+            }
+            R::HeadTimeout | R::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
+            R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            R::Expectation => StatusCode::EXPECTATION_FAILED,
+            R::UnsupportedMediaType | R::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            R::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            R::NameInvalid { .. } | R::ModelEmpty => StatusCode::UNPROCESSABLE_ENTITY,
+            R::NoSuchPath
+            | R::WorkspaceUnknown { .. }
+            | R::ModelUnknown { .. }
+            | R::ModelNotServed { .. }
+            | R::ProviderUnknown { .. }
+            | R::ProviderNotReady { .. } => StatusCode::NOT_FOUND,
+            R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
+            R::NoTable | R::Draining | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
+            R::UpstreamDns { .. }
+            | R::UpstreamConnect { .. }
+            | R::UpstreamForbidden { .. }
+            | R::UpstreamAnswer { .. }
+            | R::UpstreamAmbiguous { .. } => StatusCode::BAD_GATEWAY,
+            R::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
+        }
+    }
+
+    /// A stable word for machines: the error's `code`, and the reason label of metrics and logs.
+    pub fn code(&self) -> &'static str {
+        use Refusal as R;
+        match self {
+            R::Head(error) => error.code(),
+            R::Framing(_) => "bad_framing",
+            R::HeadTimeout => "head_timeout",
+            R::MethodNotAllowed => "method_not_allowed",
+            R::Expectation => "expectation_failed",
+            R::Tail(_) => "bad_path",
+            R::UnsupportedMediaType => "unsupported_media_type",
+            R::ContentEncoding => "unsupported_content_encoding",
+            R::BodyTooLarge { .. } => "body_too_large",
+            R::BodyTooSlow => "body_timeout",
+            R::BodyCut => "body_incomplete",
+            R::Body(error) => error.code(),
+            R::UpgradeNotHere => "upgrade_not_supported",
+            R::NoSuchPath => "no_such_path",
+            R::NameInvalid { .. } => "invalid_name",
+            R::WorkspaceUnknown { .. } => "workspace_not_found",
+            R::ModelMissing => "model_missing",
+            R::ModelEmpty => "model_empty",
+            R::ModelUnknown { .. } => "model_not_found",
+            R::ModelNotServed { .. } => "model_not_served",
+            R::ProviderUnknown { .. } => "provider_not_found",
+            R::ProviderNotReady { .. } => "provider_not_ready",
+            R::ProviderUnusable { .. } => "provider_unusable",
+            R::NoTable => "no_routes_yet",
+            R::Draining => "draining",
+            R::Overloaded => "overloaded",
+            R::RegistryAway => "registry_unavailable",
+            R::UpstreamDns { .. } => "upstream_dns",
+            R::UpstreamConnect { .. } => "upstream_connect",
+            R::UpstreamForbidden { .. } => "upstream_forbidden",
+            R::UpstreamTimeout { .. } => "upstream_timeout",
+            R::UpstreamAnswer { .. } => "upstream_bad_answer",
+            R::UpstreamAmbiguous { .. } => "upstream_ambiguous",
+        }
+    }
+
+    /// OpenAI's error class.
+    fn kind(&self) -> &'static str {
+        match self.status().as_u16() {
+            404 => "not_found_error",
+            400..500 => "invalid_request_error",
+            _ => "api_error",
+        }
+    }
+
+    fn param(&self) -> Option<&'static str> {
+        match self {
+            Self::ModelMissing
+            | Self::ModelEmpty
+            | Self::ModelUnknown { .. }
+            | Self::Body(BodyError::DuplicateModel | BodyError::ModelNotAString) => Some("model"),
+            _ => None,
+        }
+    }
+
+    /// Seconds after which trying again makes sense.
+    pub fn retry_after_s(&self) -> Option<u32> {
+        match self {
+            Self::NoTable | Self::Draining | Self::Overloaded | Self::RegistryAway => Some(1),
+            _ => None,
+        }
+    }
+
+    fn message(&self) -> Cow<'static, str> {
+        use Refusal as R;
+        let text = match self {
+            R::Head(error) => error.to_string(),
+            R::Framing(why) => format!("the request's framing is ambiguous: {why}"),
+            R::HeadTimeout => return "the request head did not arrive in time".into(),
+            R::MethodNotAllowed => return "this method is not allowed here".into(),
+            R::Expectation => return "only \"Expect: 100-continue\" is supported".into(),
+            R::Tail(error) => format!("{error}; such paths are not forwarded"),
+            R::UnsupportedMediaType => {
+                return "this route reads \"model\" from a JSON body: send Content-Type: application/json, \
+                        or use the model or provider route for other bodies"
+                    .into();
+            }
+            R::ContentEncoding => {
+                return "this route reads \"model\" from the body, which must not be compressed: \
+                        drop Content-Encoding, or use the provider route"
+                    .into();
+            }
+            R::BodyTooLarge { limit_bytes } => format!(
+                "the body is over {limit_bytes} bytes, the limit of routes that read it; \
+                 the provider route has none"
+            ),
+            R::BodyTooSlow => return "the body did not arrive in time".into(),
+            R::BodyCut => return "the body ended before its announced length".into(),
+            R::Body(error) => format!("Invalid request body: {error}"),
+            R::UpgradeNotHere => {
+                return "protocol upgrades work on provider routes, over HTTP/1.1, for websocket only".into();
+            }
+            R::NoSuchPath => {
+                return "Not Found: no such path. OpenAI clients use the base URL http://<this host>/v1"
+                    .into();
+            }
+            R::NameInvalid { what, name } => {
+                format!("Invalid {what}: {name:?} does not follow the name rule")
+            }
+            R::WorkspaceUnknown { workspace } => format!("Workspace '{workspace}' not found"),
+            R::ModelMissing => {
+                return "Could not extract model from openai request: 'model'. Put the model's name into the body, \
+                        or use the model route"
+                    .into();
+            }
+            R::ModelEmpty => return "Invalid model: \"model\" is empty".into(),
+            R::ModelUnknown { workspace, name } => format!(
+                "No VirtualModel named '{workspace}/{name}' was found. GET /v1/models lists what this gateway serves"
+            ),
+            R::ModelNotServed { id } => format!("Model entity not found for {id}: no provider serves it now"),
+            R::ProviderUnknown { workspace, name } => {
+                format!("Model provider not found for {workspace}/{name}")
+            }
+            R::ProviderNotReady { workspace, name } => format!("Provider not ready for {workspace}/{name}"),
+            R::ProviderUnusable { workspace, name, why } => format!(
+                "Provider {workspace}/{name} can't be used: {why}. Store its key again and update the provider"
+            ),
+            R::NoTable => return "this gateway has no routes yet; it is waiting for the registry".into(),
+            R::Draining => return "this gateway is shutting down; try again".into(),
+            R::Overloaded => return "this gateway is at its limit; try again shortly".into(),
+            R::RegistryAway => {
+                return "the registry can't be reached; inference goes on, changes do not".into();
+            }
+            R::UpstreamDns { provider } => format!("the host of provider {provider} has no address (DNS)"),
+            R::UpstreamConnect { provider, why } => {
+                format!("Backend networking error: provider {provider}: {why}")
+            }
+            R::UpstreamForbidden { provider, why } => format!("provider {provider}: {why}"),
+            R::UpstreamTimeout { provider, what } => format!("provider {provider} gave {what} in time"),
+            R::UpstreamAnswer { provider, why } => format!("provider {provider} gave a broken answer: {why}"),
+            R::UpstreamAmbiguous { provider } => format!(
+                "the connection to provider {provider} broke after the request was sent and before an answer came. \
+                 It may have been executed, so it was not sent again"
+            ),
+        };
+        text.into()
+    }
+
+    pub fn body(&self) -> ErrorBody {
+        let body = ErrorBody::new(self.message(), self.kind(), self.code());
+        match self.param() {
+            Some(param) => body.with_param(param),
+            None => body,
+        }
+    }
+
+    pub fn body_json(&self) -> Vec<u8> {
+        // Strings and options only: this serialisation has no way to fail.
+        serde_json::to_vec(&self.body()).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_kinds_of_clients_read_the_same_message() {
+        let body = Refusal::ModelMissing.body();
+        assert_eq!(body.error.message, body.detail);
+        assert_eq!(body.error.param.as_deref(), Some("model"));
+        assert_eq!(body.error.code.as_deref(), Some("model_missing"));
+        assert_eq!(body.error.kind, "invalid_request_error");
+    }
+
+    #[test]
+    fn an_unknown_model_is_an_openai_not_found() {
+        let refusal = Refusal::ModelUnknown { workspace: "default".into(), name: "x".into() };
+        assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
+        assert!(refusal.body().detail.contains("'default/x'"));
+    }
+}

@@ -1,0 +1,110 @@
+//! A provider as the hot path needs it: everything about a request to it that does not depend on
+//! the request is encoded here, once, when a table is built.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue};
+use proto_shared::secret::ExposeSecret;
+use proto_shared::{HostUrl, MasterKey, ProviderRoute};
+
+use crate::body::ExtraBody;
+use crate::upstream::endpoint::Endpoint;
+
+pub struct Provider {
+    pub workspace: Box<str>,
+    pub name: Box<str>,
+    pub host_url: HostUrl,
+    pub ready: bool,
+    /// Sent on every request: `host`, the key, required extra headers. Wins over the client's.
+    pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
+    /// The same as HTTP/1 header lines.
+    pub fixed_lines: Bytes,
+    /// Sent where the client sent none of that name.
+    pub default_headers: Vec<(HeaderName, HeaderValue)>,
+    /// Set when the provider has default or required body members.
+    pub extra_body: Option<ExtraBody>,
+    /// The key itself, to scrub it from error answers. Empty: no key.
+    pub key: Box<[u8]>,
+    pub replay_safe: bool,
+    /// Connections, addresses and metrics: outlives tables.
+    pub endpoint: Arc<Endpoint>,
+}
+
+/// Why one provider of a snapshot can't be used. It keeps its place in the table, unusable, so that
+/// requests for it are told the reason instead of "no such provider".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ProviderError {
+    #[error("its key does not open: {0}")]
+    Key(proto_shared::secret::SecretError),
+    #[error("its key can't stand in a header")]
+    KeyNotPrintable,
+    #[error("its header {0:?} is not valid")]
+    Header(String),
+}
+
+impl Provider {
+    pub fn build(
+        route: &ProviderRoute,
+        endpoint: Arc<Endpoint>,
+        master_key: &MasterKey,
+    ) -> Result<Self, ProviderError> {
+        let mut fixed = vec![(http::header::HOST, header_value("host", &route.host_url.authority())?)];
+        let mut key: Box<[u8]> = Box::default();
+        if let Some(sealed) = &route.api_key {
+            let plain = master_key.open(sealed).map_err(ProviderError::Key)?;
+            let rendered = route
+                .auth_header_format
+                .render(plain.expose_secret())
+                .map_err(|_| ProviderError::KeyNotPrintable)?;
+            let mut value = header_value("the key", &rendered)?;
+            value.set_sensitive(true);
+            fixed.push((header_name(route.auth_header_format.header())?, value));
+            key = plain.expose_secret().trim().as_bytes().into();
+        }
+        for (name, value) in &route.required_extra_headers {
+            fixed.push((header_name(name)?, header_value(name, value)?));
+        }
+        let mut defaults = Vec::with_capacity(route.default_extra_headers.len());
+        for (name, value) in &route.default_extra_headers {
+            defaults.push((header_name(name)?, header_value(name, value)?));
+        }
+        Ok(Self {
+            workspace: route.workspace.as_str().into(),
+            name: route.name.as_str().into(),
+            host_url: route.host_url.clone(),
+            ready: route.ready,
+            fixed_lines: header_lines(&fixed),
+            fixed_headers: fixed,
+            default_headers: defaults,
+            extra_body: ExtraBody::new(&route.default_extra_body, &route.required_extra_body),
+            key,
+            replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
+            endpoint,
+        })
+    }
+
+    /// Whether this provider sets the header itself, so that a client's is dropped.
+    pub fn owns_header(&self, name: &[u8]) -> bool {
+        self.fixed_headers.iter().any(|(own, _)| own.as_str().as_bytes().eq_ignore_ascii_case(name))
+    }
+}
+
+fn header_name(name: &str) -> Result<HeaderName, ProviderError> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProviderError::Header(name.into()))
+}
+
+fn header_value(name: &str, value: &str) -> Result<HeaderValue, ProviderError> {
+    HeaderValue::from_str(value).map_err(|_| ProviderError::Header(name.into()))
+}
+
+fn header_lines(headers: &[(HeaderName, HeaderValue)]) -> Bytes {
+    let mut lines = Vec::with_capacity(128);
+    for (name, value) in headers {
+        lines.extend_from_slice(name.as_str().as_bytes());
+        lines.extend_from_slice(b": ");
+        lines.extend_from_slice(value.as_bytes());
+        lines.extend_from_slice(b"\r\n");
+    }
+    lines.into()
+}

@@ -1,0 +1,137 @@
+//! The routing table: all routes of one generation, ready to serve.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proto_shared::{MasterKey, RouteSnapshot};
+
+use super::provider::{Provider, ProviderError};
+use crate::body::ModelRewrite;
+use crate::upstream::endpoint::Endpoints;
+
+/// Immutable once built.
+#[derive(Default)]
+pub struct RouteTable {
+    pub generation: u64,
+    pub installation: Box<str>,
+    workspaces: HashMap<Box<str>, Workspace>,
+}
+
+#[derive(Default)]
+struct Workspace {
+    providers: HashMap<Box<str>, Result<Arc<Provider>, ProviderError>>,
+    models: HashMap<Box<str>, Arc<ModelEntry>>,
+    /// Upstream ids that are not model names, such as `meta/llama-3.1-8b-instruct`: what clients
+    /// wrote before they pointed at this gateway keeps working.
+    aliases: HashMap<Box<str>, Arc<ModelEntry>>,
+}
+
+/// One routable model.
+pub struct ModelEntry {
+    pub name: Box<str>,
+    /// `workspace/name`: the id clients see.
+    pub public_id: Box<str>,
+    pub created: u64,
+    pub candidates: Vec<CandidateRoute>,
+}
+
+/// One provider that may serve a model, with everything the body needs prepared.
+pub struct CandidateRoute {
+    pub provider: Arc<Provider>,
+    /// The served name as a JSON string, quotes included.
+    pub served_json: Bytes,
+    /// How replies get the public id back; none when both names are equal.
+    pub rewrite: Option<Arc<ModelRewrite>>,
+}
+
+impl RouteTable {
+    /// Builds a table. A provider that can't be used stays in it with the reason; a candidate that
+    /// names no usable provider is left out.
+    pub fn build(snapshot: &RouteSnapshot, endpoints: &Endpoints, master_key: &MasterKey) -> Self {
+        let mut workspaces: HashMap<Box<str>, Workspace> =
+            snapshot.workspaces.iter().map(|name| (name.as_str().into(), Workspace::default())).collect();
+        for route in &snapshot.providers {
+            let provider = Provider::build(route, endpoints.endpoint_for(route), master_key).map(Arc::new);
+            if let Err(error) = &provider {
+                tracing::error!(workspace = %route.workspace, provider = %route.name, %error, "provider not usable");
+            }
+            let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
+            workspace.providers.insert(route.name.as_str().into(), provider);
+        }
+        for route in &snapshot.models {
+            let public_id: Box<str> = format!("{}/{}", route.workspace, route.name).into();
+            let candidates = route.candidates.iter().filter_map(|candidate| {
+                let workspace = workspaces.get(candidate.workspace.as_str())?;
+                let provider = workspace.providers.get(candidate.provider.as_str())?.as_ref().ok()?;
+                Some(CandidateRoute {
+                    provider: Arc::clone(provider),
+                    served_json: json_string(&candidate.served_name),
+                    rewrite: ModelRewrite::new(&candidate.served_name, &public_id).map(Arc::new),
+                })
+            });
+            let entry = Arc::new(ModelEntry {
+                name: route.name.as_str().into(),
+                candidates: candidates.collect(),
+                public_id,
+                created: route.created,
+            });
+            let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
+            for candidate in &route.candidates {
+                workspace
+                    .aliases
+                    .entry(candidate.served_name.as_str().into())
+                    .or_insert_with(|| Arc::clone(&entry));
+            }
+            workspace.models.insert(route.name.as_str().into(), entry);
+        }
+        Self {
+            generation: snapshot.generation,
+            installation: snapshot.installation.as_str().into(),
+            workspaces,
+        }
+    }
+
+    pub fn has_workspace(&self, workspace: &str) -> bool {
+        self.workspaces.contains_key(workspace)
+    }
+
+    /// A model by its name, or else by an upstream's id for it.
+    pub fn model(&self, workspace: &str, name: &str) -> Option<&Arc<ModelEntry>> {
+        let workspace = self.workspaces.get(workspace)?;
+        workspace.models.get(name).or_else(|| workspace.aliases.get(name))
+    }
+
+    pub fn provider(&self, workspace: &str, name: &str) -> Option<&Result<Arc<Provider>, ProviderError>> {
+        self.workspaces.get(workspace)?.providers.get(name)
+    }
+
+    /// The models of one workspace by name.
+    pub fn models<'t>(&'t self, workspace: &str) -> Vec<&'t Arc<ModelEntry>> {
+        let mut models: Vec<_> =
+            self.workspaces.get(workspace).map(|w| w.models.values().collect()).unwrap_or_default();
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        models
+    }
+
+    /// Every workspace with its providers and models, sorted: for the route dump.
+    pub fn all(
+        &self,
+    ) -> Vec<(&str, Vec<(&str, &Result<Arc<Provider>, ProviderError>)>, Vec<&Arc<ModelEntry>>)> {
+        let mut all: Vec<_> = self
+            .workspaces
+            .iter()
+            .map(|(name, workspace)| {
+                let mut providers: Vec<_> = workspace.providers.iter().map(|(n, p)| (&**n, p)).collect();
+                providers.sort_by_key(|(name, _)| *name);
+                (&**name, providers, self.models(name))
+            })
+            .collect();
+        all.sort_by_key(|(name, _, _)| *name);
+        all
+    }
+}
+
+fn json_string(text: &str) -> Bytes {
+    serde_json::Value::from(text).to_string().into()
+}

@@ -1,0 +1,209 @@
+//! Connections to upstreams: reused when one is idle, made otherwise.
+//!
+//! Plain connections are made on tokio's sockets without read buffers; TLS (with HTTP/2 by ALPN) by
+//! the framework's connectors, which also pool HTTP/2 connections.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use pingora::connectors::ConnectorOptions;
+use pingora::connectors::http::v2;
+use pingora::protocols::Stream;
+use pingora::protocols::http::client::HttpSession;
+use pingora::protocols::http::v2::client::Http2Session;
+use pingora::protocols::l4::stream::Stream as L4Stream;
+use pingora::protocols::tls::ALPN;
+use pingora::upstreams::peer::HttpPeer;
+use proto_shared::egress::EgressPolicy;
+use proto_shared::host_url::Host;
+use tokio::net::{TcpStream, UnixStream};
+
+use super::dns::Outcome;
+use super::endpoint::Endpoint;
+
+/// Streams on one HTTP/2 connection to an upstream.
+const H2_STREAMS_PER_CONNECTION: usize = 100;
+/// Receive windows of upstream HTTP/2: bound what a slow client makes us hold.
+const H2_STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const H2_CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// Idle HTTP/2 connections kept in all.
+const H2_IDLE_MAX: usize = 1024;
+
+/// A connection an attempt may use.
+pub enum Connection {
+    H1 { stream: Stream, reused: bool },
+    H2 { session: Box<Http2Session>, peer: Box<HttpPeer>, reused: bool },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConnectError {
+    #[error("no address")]
+    Dns,
+    #[error("{0}")]
+    Forbidden(String),
+    #[error("connection refused")]
+    Refused,
+    #[error("connecting timed out")]
+    Timeout,
+    #[error("the TLS handshake failed")]
+    Tls,
+    #[error("can't be reached")]
+    Unreachable,
+}
+
+impl ConnectError {
+    /// For metrics and messages.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Dns => "no address (DNS)",
+            Self::Forbidden(_) => "address not allowed",
+            Self::Refused => "connection refused",
+            Self::Timeout => "connecting timed out",
+            Self::Tls => "the TLS handshake failed",
+            Self::Unreachable => "can't be reached",
+        }
+    }
+}
+
+pub struct Connector {
+    h2: v2::Connector,
+    policy: Arc<EgressPolicy>,
+}
+
+impl Connector {
+    /// `ca_file` replaces the system's roots for upstream TLS.
+    pub fn new(policy: Arc<EgressPolicy>, ca_file: Option<&Path>) -> Self {
+        let mut options = ConnectorOptions::new(H2_IDLE_MAX);
+        options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
+        Self { h2: v2::Connector::new(Some(options)), policy }
+    }
+
+    /// An idle connection of the endpoint, if there is one.
+    pub async fn reuse(&self, endpoint: &Endpoint) -> Option<Connection> {
+        if endpoint.is_tls() {
+            for address in endpoint.addresses.get(Duration::ZERO).await.ok()?.iter() {
+                let peer = tls_peer(endpoint, *address);
+                if let Ok(Some(session)) = self.h2.reused_http_session(&peer).await {
+                    return Some(Connection::H2 {
+                        session: Box::new(session),
+                        peer: Box::new(peer),
+                        reused: true,
+                    });
+                }
+            }
+        }
+        endpoint.pool.take().map(|stream| Connection::H1 { stream, reused: true })
+    }
+
+    /// A new connection: the endpoint's addresses are tried in order.
+    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+        let limit = endpoint.timeouts.connect;
+        let addresses = endpoint.addresses.get(limit).await.map_err(|outcome| match outcome {
+            Outcome::Refused(refusal) => ConnectError::Forbidden(refusal.to_string()),
+            _ => ConnectError::Dns,
+        })?;
+        let name = match endpoint.url.host() {
+            Host::Name(name) => Some(&**name),
+            Host::Ip(_) => None,
+        };
+        let mut last = ConnectError::Dns;
+        for &address in addresses.iter() {
+            // Judged on the very address that is connected to.
+            if let Err(refusal) = self.policy.check_address(address.ip(), address.port(), name) {
+                last = ConnectError::Forbidden(refusal.to_string());
+                continue;
+            }
+            let connecting = async {
+                if endpoint.is_tls() {
+                    self.connect_tls(endpoint, address).await
+                } else {
+                    connect_plain(address).await
+                }
+            };
+            match tokio::time::timeout(limit, connecting).await {
+                Ok(Ok(connection)) => return Ok(connection),
+                Ok(Err(error)) => last = error,
+                Err(_) => last = ConnectError::Timeout,
+            }
+        }
+        Err(last)
+    }
+
+    async fn connect_tls(
+        &self,
+        endpoint: &Endpoint,
+        address: SocketAddr,
+    ) -> Result<Connection, ConnectError> {
+        let peer = tls_peer(endpoint, address);
+        let session = self.h2.new_http_session::<_, ()>(&peer).await.map_err(|error| tls_error(&error))?;
+        match session {
+            HttpSession::H2(session) => {
+                Ok(Connection::H2 { session: Box::new(session), peer: Box::new(peer), reused: false })
+            }
+            HttpSession::H1(session) => Ok(Connection::H1 { stream: session.into_inner(), reused: false }),
+            HttpSession::Custom(()) => Err(ConnectError::Tls),
+        }
+    }
+
+    /// Gives an HTTP/2 stream's place back, whatever became of it.
+    pub fn release_h2(&self, session: Http2Session, peer: &HttpPeer, idle_timeout: Duration) {
+        self.h2.release_http_session(session, peer, Some(idle_timeout));
+    }
+}
+
+/// Connects to the registry's socket.
+pub async fn connect_unix(path: &PathBuf) -> Result<Stream, ConnectError> {
+    let stream = UnixStream::connect(path).await.map_err(|error| io_error(&error))?;
+    Ok(Box::new(L4Stream::from(stream)))
+}
+
+pub async fn connect_plain(address: SocketAddr) -> Result<Connection, ConnectError> {
+    let stream = TcpStream::connect(address).await.map_err(|error| io_error(&error))?;
+    let _ = stream.set_nodelay(true);
+    Ok(Connection::H1 { stream: Box::new(L4Stream::from(stream)), reused: false })
+}
+
+fn io_error(error: &std::io::Error) -> ConnectError {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => ConnectError::Refused,
+        std::io::ErrorKind::TimedOut => ConnectError::Timeout,
+        _ => ConnectError::Unreachable,
+    }
+}
+
+fn tls_error(error: &pingora::Error) -> ConnectError {
+    use pingora::ErrorType as T;
+    match error.etype() {
+        T::ConnectTimedout | T::TLSHandshakeTimedout => ConnectError::Timeout,
+        T::ConnectRefused => ConnectError::Refused,
+        T::ConnectNoRoute | T::ConnectError => ConnectError::Unreachable,
+        _ => ConnectError::Tls,
+    }
+}
+
+/// The one place that builds a peer: every time-out is set, and the group key keeps connections
+/// opened for one provider from serving another.
+fn tls_peer(endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
+    use std::hash::{DefaultHasher, Hash, Hasher};
+    let name = match endpoint.url.host() {
+        Host::Name(name) => name.to_string(),
+        Host::Ip(ip) => ip.to_string(),
+    };
+    let mut peer = HttpPeer::new(address, true, name);
+    let mut hasher = DefaultHasher::new();
+    endpoint.label.hash(&mut hasher);
+    peer.group_key = hasher.finish();
+    let (limits, options) = (&endpoint.timeouts, &mut peer.options);
+    options.connection_timeout = Some(limits.connect);
+    options.total_connection_timeout = Some(limits.connect);
+    options.read_timeout = Some(limits.first_byte.max(limits.idle));
+    options.write_timeout = Some(limits.idle);
+    options.idle_timeout = Some(limits.pool_idle);
+    options.alpn = ALPN::H2H1;
+    options.max_h2_streams = H2_STREAMS_PER_CONNECTION;
+    options.h2_stream_window_size = Some(H2_STREAM_WINDOW_BYTES);
+    options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW_BYTES);
+    peer
+}

@@ -1,0 +1,153 @@
+//! What stays of a provider when tables change: its addresses, connections and counters.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use dashmap::DashMap;
+use proto_shared::egress::EgressPolicy;
+use proto_shared::snapshot::UpstreamTimeouts;
+use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
+
+use super::dns::{Addresses, REFRESH_INTERVAL};
+use super::pool::Pool;
+use crate::metrics::{Metrics, ProviderMetrics};
+
+/// Look-ups under way at once.
+const LOOKUPS_MAX: usize = 32;
+/// How often idle connections are looked over.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+pub struct Endpoint {
+    /// `workspace/provider`: for messages and logs.
+    pub label: Box<str>,
+    pub url: HostUrl,
+    pub timeouts: Timeouts,
+    pub addresses: Addresses,
+    pub pool: Pool,
+    pub metrics: Arc<ProviderMetrics>,
+    raw_timeouts: UpstreamTimeouts,
+}
+
+/// Time limits of one upstream.
+#[derive(Debug, Clone, Copy)]
+pub struct Timeouts {
+    pub connect: Duration,
+    pub first_byte: Duration,
+    pub idle: Duration,
+    pub total: Duration,
+    pub pool_idle: Duration,
+}
+
+impl From<UpstreamTimeouts> for Timeouts {
+    fn from(raw: UpstreamTimeouts) -> Self {
+        // Zero would mean "never works": the least useful limit is one millisecond.
+        let ms = |ms: u64| Duration::from_millis(ms.max(1));
+        Self {
+            connect: ms(raw.connect_timeout_ms),
+            first_byte: ms(raw.first_byte_timeout_ms),
+            idle: ms(raw.idle_timeout_ms),
+            total: ms(raw.total_timeout_ms),
+            pool_idle: ms(raw.pool_idle_timeout_ms),
+        }
+    }
+}
+
+impl Endpoint {
+    fn is_for(&self, route: &ProviderRoute) -> bool {
+        self.url == route.host_url && self.raw_timeouts == route.timeouts
+    }
+
+    pub fn is_tls(&self) -> bool {
+        self.url.is_https()
+    }
+}
+
+type Key = (Box<str>, Box<str>);
+
+/// All endpoints, by workspace and provider. Looked up when a table is built, never by a request.
+pub struct Endpoints {
+    map: DashMap<Key, Arc<Endpoint>>,
+    metrics: Arc<Metrics>,
+    policy: Arc<EgressPolicy>,
+    idle_per_endpoint_max: usize,
+}
+
+impl Endpoints {
+    pub fn new(metrics: Arc<Metrics>, policy: Arc<EgressPolicy>, idle_per_endpoint_max: usize) -> Self {
+        Self { map: DashMap::new(), metrics, policy, idle_per_endpoint_max }
+    }
+
+    #[cfg(test)]
+    pub fn for_tests() -> Self {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        Self::new(metrics, Arc::new(EgressPolicy::local()), 4)
+    }
+
+    /// The endpoint of `route`: the one there is if it still fits, else a new one with empty pool.
+    pub fn endpoint_for(&self, route: &ProviderRoute) -> Arc<Endpoint> {
+        let key: Key = (route.workspace.as_str().into(), route.name.as_str().into());
+        let existing = self.map.get(&key).map(|entry| Arc::clone(&entry));
+        if let Some(existing) = &existing
+            && existing.is_for(route)
+        {
+            return Arc::clone(existing);
+        }
+        let timeouts = Timeouts::from(route.timeouts);
+        let endpoint = Arc::new(Endpoint {
+            label: format!("{}/{}", key.0, key.1).into(),
+            url: route.host_url.clone(),
+            timeouts,
+            addresses: Addresses::of(&route.host_url),
+            pool: Pool::new(self.idle_per_endpoint_max, timeouts.pool_idle),
+            metrics: existing
+                .map_or_else(|| self.metrics.provider(&key.0, &key.1), |old| Arc::clone(&old.metrics)),
+            raw_timeouts: route.timeouts,
+        });
+        self.look_up_soon(&endpoint);
+        self.map.insert(key, Arc::clone(&endpoint));
+        endpoint
+    }
+
+    /// Forgets the endpoints that `snapshot` no longer names.
+    pub fn retain(&self, snapshot: &RouteSnapshot) {
+        let named: std::collections::HashSet<(&str, &str)> =
+            snapshot.providers.iter().map(|p| (p.workspace.as_str(), p.name.as_str())).collect();
+        self.map.retain(|(workspace, name), _| named.contains(&(&**workspace, &**name)));
+    }
+
+    fn look_up_soon(&self, endpoint: &Arc<Endpoint>) {
+        if !endpoint.addresses.needs_lookup() {
+            return;
+        }
+        let (endpoint, policy) = (Arc::clone(endpoint), Arc::clone(&self.policy));
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move { endpoint.addresses.refresh(&policy).await });
+        }
+    }
+
+    /// Refreshes names and closes idle connections for as long as the process runs.
+    pub async fn keep_fresh(&self) {
+        let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
+        sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut refreshed = tokio::time::Instant::now();
+        loop {
+            sweep.tick().await;
+            let endpoints: Vec<_> = self.map.iter().map(|entry| Arc::clone(&entry)).collect();
+            for endpoint in &endpoints {
+                endpoint.pool.sweep();
+            }
+            if refreshed.elapsed() >= REFRESH_INTERVAL {
+                refreshed = tokio::time::Instant::now();
+                self.refresh_all(&endpoints).await;
+            }
+        }
+    }
+
+    async fn refresh_all(&self, endpoints: &[Arc<Endpoint>]) {
+        use futures_util::StreamExt;
+        let named = endpoints.iter().filter(|endpoint| endpoint.addresses.needs_lookup());
+        futures_util::stream::iter(named)
+            .for_each_concurrent(LOOKUPS_MAX, |endpoint| endpoint.addresses.refresh(&self.policy))
+            .await;
+    }
+}
