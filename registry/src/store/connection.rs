@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -27,7 +28,11 @@ pub fn open_reader(path: &Path) -> Result<Connection, rusqlite::Error> {
 
 /// A connection that changes nothing, not even the journal mode: to look before touching.
 pub fn open_to_look(path: &Path) -> Result<Connection, rusqlite::Error> {
-    open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    // A log left by a kill stays as it is.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    set(&connection, "query_only", "ON", "1")?;
+    Ok(connection)
 }
 
 fn open(path: &Path, mode: OpenFlags) -> Result<Connection, rusqlite::Error> {

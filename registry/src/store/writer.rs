@@ -1,7 +1,8 @@
 //! The writer: one thread, one connection, one bounded queue.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -135,16 +136,20 @@ fn transact<T>(
     Ok(Committed { value, generation })
 }
 
-fn run(path: &std::path::Path, connection: Connection, queue: &Receiver<Job>, committed: &SyncSender<()>) {
+fn run(path: &Path, connection: Connection, queue: &Receiver<Job>, committed: &SyncSender<()>) {
     let mut connection = Some(connection);
     let mut checkpoint_due = false;
     loop {
-        let job = match queue.recv_timeout(CHECKPOINT_AFTER) {
+        let next = if checkpoint_due {
+            queue.recv_timeout(CHECKPOINT_AFTER)
+        } else {
+            queue.recv().map_err(|_| RecvTimeoutError::Disconnected)
+        };
+        let job = match next {
             Ok(job) => job,
             Err(RecvTimeoutError::Timeout) => {
-                if std::mem::take(&mut checkpoint_due) {
-                    connection.iter().for_each(checkpoint);
-                }
+                checkpoint_due = false;
+                connection.iter().for_each(checkpoint);
                 continue;
             }
             Err(RecvTimeoutError::Disconnected) => return,
@@ -154,20 +159,22 @@ fn run(path: &std::path::Path, connection: Connection, queue: &Receiver<Job>, co
         }
         // Without a connection the job is dropped, and its caller hears that the store stopped.
         let Some(open) = connection.as_mut() else { continue };
-        let end = job(open);
+        // A panic rolls back, and costs this connection only: the next write has a new one.
+        let end = catch_unwind(AssertUnwindSafe(|| job(open)))
+            .unwrap_or(JobEnd { routes_changed: false, connection_is_bad: true });
         checkpoint_due = true;
         if end.routes_changed {
             // Full means that a signal is waiting already; it stands for this commit too.
             let _ = committed.try_send(());
         }
         if end.connection_is_bad {
-            tracing::error!("a write failed with an I/O error; opening the database again");
+            tracing::error!("a write failed inside the store; opening the database again");
             connection = None;
         }
     }
 }
 
-fn reopen(path: &std::path::Path) -> Option<Connection> {
+fn reopen(path: &Path) -> Option<Connection> {
     connection::open_writer(path)
         .inspect_err(|error| tracing::error!(%error, "can't open the database again; writes are refused"))
         .ok()
@@ -183,3 +190,6 @@ fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
+
+#[cfg(test)]
+mod tests;

@@ -157,3 +157,34 @@ async fn a_new_key_is_tried_at_once() {
     h.provider_where("p1", |p| p["status"] == "READY").await;
     assert_eq!(fake.last_header("authorization").as_deref(), Some("Bearer new"));
 }
+
+#[tokio::test]
+async fn a_list_longer_than_the_limit_is_not_read() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let key = std::sync::Arc::new(proto_shared::MasterKey::generate().unwrap());
+    let mut config = crate::harness::config(dir.path(), &key);
+    config.discovery.body_bytes_max = 100;
+    let h = Harness::with(config, dir).await;
+    let fake =
+        FakeProvider::start(Behaviour::Says(format!("{{\"data\":[],\"x\":\"{}\"}}", "y".repeat(200)))).await;
+    h.post(PROVIDERS, json!({"name": "p1", "host_url": fake.url()})).await.expect(201);
+    let provider = h.provider_where("p1", |p| p["status"] == "ERROR").await;
+    let message = "Provider discovery failed: its model list is longer than 100 bytes";
+    assert_eq!(provider["status_message"], message);
+}
+
+#[tokio::test]
+async fn a_provider_behind_the_operators_own_authority_is_asked_over_tls() {
+    let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
+    let key = std::sync::Arc::new(proto_shared::MasterKey::generate().unwrap());
+    let (fake, certificate) = FakeProvider::listing_over_tls(&["tiny"]).await;
+    let mut config = crate::harness::config(dir.path(), &key);
+    let path = dir.path().join("ca.pem");
+    std::fs::write(&path, certificate).unwrap();
+    config.discovery.upstream_ca = Some(path);
+    let h = Harness::with(config, dir).await;
+    let url = format!("https://localhost:{}", fake.address.port());
+    h.post(PROVIDERS, json!({"name": "p1", "host_url": url})).await.expect(201);
+    h.provider_where("p1", |p| p["status"] == "READY").await;
+    h.snapshot_where(|s| s.models.len() == 1).await;
+}

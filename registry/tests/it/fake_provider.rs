@@ -8,6 +8,9 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{HeaderMap, StatusCode};
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use hyper_util::service::TowerToHyperService;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::net::TcpListener;
@@ -42,6 +45,33 @@ impl FakeProvider {
 
     pub async fn listing(ids: &[&'static str]) -> Self {
         Self::start(Behaviour::Lists(ids.to_vec())).await
+    }
+
+    /// With a certificate for `localhost` that signs itself; it comes along in PEM.
+    pub async fn listing_over_tls(ids: &[&'static str]) -> (Self, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let behaviour = Behaviour::Lists(ids.to_vec());
+        let shared = Arc::new(Mutex::new(Shared { behaviour, seen: Vec::new() }));
+        let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let Ok(stream) = acceptor.accept(stream).await else { continue };
+                let service = TowerToHyperService::new(router.clone());
+                tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+            }
+        });
+        (Self { address, shared }, made.cert.pem())
     }
 
     pub fn url(&self) -> String {

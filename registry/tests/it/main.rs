@@ -1,5 +1,7 @@
 //! The registry from outside: a real store in a temporary folder, real HTTP, a fake provider.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod discovery;
 mod durability;
 mod errors;
