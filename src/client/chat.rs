@@ -45,17 +45,22 @@ pub async fn run(args: ChatArgs) -> Result<(), ClientError> {
     let body = body_of(&args, &prompt);
     let json_form = args.connection.view.output == Output::Json;
     let colour = output::terminal();
-    let mut show = |piece: Piece<'_>| match piece {
-        _ if json_form => Ok(()),
-        Piece::Content(text) => output::push(&plain(text)),
-        Piece::Thinking(text) if colour => output::push(&format!("\u{1b}[2m{}\u{1b}[0m", plain(text))),
-        Piece::Thinking(_) => Ok(()),
+    let mut begun = false;
+    let mut show = |piece: Piece<'_>| {
+        let text = match piece {
+            _ if json_form => return Ok(()),
+            Piece::Content(text) => plain(text),
+            Piece::Thinking(text) if colour => format!("\u{1b}[2m{}\u{1b}[0m", plain(text)),
+            Piece::Thinking(_) => return Ok(()),
+        };
+        begun = true;
+        output::push(&text)
     };
     let asked = tokio::select! {
         answer = ask(&api, &path, &body, &mut show) => answer,
         _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
     };
-    if !json_form {
+    if begun {
         output::push("\n")?;
     }
     let reply = asked.map_err(|e| advise(e, &args))?;

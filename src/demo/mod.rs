@@ -37,6 +37,9 @@ pub fn run(args: &DemoArgs) -> Result<(), ServeError> {
     let key = MasterKey::generate().map_err(KeyError::Make)?;
     let start = Start { settings, key: Arc::new(key), origin: Origin::Memory };
     let runtime = serve::runtime(start.settings.threads.get())?;
+    if args.listen.is_none() && listen != LISTEN {
+        println!("{LISTEN} is taken; using a free port");
+    }
     runtime.block_on(play(&start, args.once))
 }
 

@@ -18,9 +18,6 @@ pub async fn tell(base: &str, admin: &str, upstream: &str, once: bool) -> Result
     say(
         "nimgate demo: a real gateway and registry in front of a SIMULATED model server (no GPU, no real model)",
     )?;
-    if base != URL_DEFAULT {
-        say(&format!("port 8080 is not the one used: this is {base}"))?;
-    }
     let api = Api::new(&Connection {
         url: base.to_owned(),
         view: View { workspace: "default".into(), output: Output::Table, ca: None },
@@ -65,16 +62,16 @@ fn next_steps(base: &str, admin: &str, model: &str) -> String {
         r#"
 Your turn. OpenAI base URL: {base}/v1   admin (metrics, routes): {admin}
 
-  curl {base}/v1/chat/completions -H 'content-type: application/json' \
-    -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
+curl {base}/v1/chat/completions -H 'content-type: application/json' \
+  -d '{{"model": "{model}", "messages": [{{"role": "user", "content": "Hello"}}]}}'
 
-  # Python: pip install openai
-  from openai import OpenAI
-  client = OpenAI(base_url="{base}/v1", api_key="not-needed")
-  answer = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}])
-  print(answer.choices[0].message.content)
+# Python: pip install openai
+from openai import OpenAI
+client = OpenAI(base_url="{base}/v1", api_key="not-needed")
+answer = client.chat.completions.create(model="{model}", messages=[{{"role": "user", "content": "Hello"}}])
+print(answer.choices[0].message.content)
 
-  nimgate chat {model} "Hello"{url}
+nimgate chat {model} "Hello"{url}
 
 Ctrl-C stops it. Everything is in memory or a temporary folder and goes with it."#
     )
@@ -88,6 +85,7 @@ mod tests {
     fn what_is_printed_fits_a_screen_and_names_the_address_in_use() {
         let text = next_steps("http://127.0.0.1:4711", "http://127.0.0.1:1", "m");
         assert!(text.lines().count() <= 18);
+        assert!(text.lines().any(|line| line == "from openai import OpenAI"), "not indented");
         assert!(text.contains("curl http://127.0.0.1:4711/v1/chat/completions"));
         assert!(text.contains("nimgate chat m \"Hello\" --url http://127.0.0.1:4711"));
     }

@@ -58,6 +58,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Key(_) | Self::Start(StartError::Tls(_)) => exit::BAD_CONFIGURATION,
+            Self::Demo(e) => e.exit_code(),
             _ => exit::FAILED,
         }
     }

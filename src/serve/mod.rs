@@ -97,6 +97,9 @@ fn serve<F: Future<Output = Result<(), ServeError>>>(
     let beside = places.config_home.as_ref().is_some_and(|folder| folder.starts_with(&settings.data_dir));
     let when_absent = if role == Role::Up && !beside { WhenAbsent::Make } else { WhenAbsent::Refuse };
     let (key, origin) = places.load(when_absent)?;
+    if let Origin::Made(path) = &origin {
+        tracing::info!(path = %path.display(), "made a master key");
+    }
     let runtime = runtime(settings.threads.get())?;
     runtime.block_on(run(Start { settings, key, origin }))
 }
