@@ -68,9 +68,10 @@ pub async fn run(args: ChatArgs) -> Result<(), ClientError> {
 }
 
 fn advise(error: ClientError, args: &ChatArgs) -> ClientError {
-    error.or_try(StatusCode::NOT_FOUND, || match &args.provider {
-        Some(name) => format!("see: nimgate provider get {name}"),
-        None => "see what there is: nimgate model list".to_owned(),
+    let at = args.connection.repeated();
+    error.or_try(StatusCode::NOT_FOUND, || match args.provider {
+        Some(_) => format!("see what there is: nimgate provider list{at}"),
+        None => format!("see what there is: nimgate model list{at}"),
     })
 }
 

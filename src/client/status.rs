@@ -48,7 +48,7 @@ async fn look(api: &Api, admin_url: &str) -> Status {
 
 async fn generation(admin_url: &str) -> Option<u64> {
     let http = Http::new(admin_url, ADMIN, None).ok()?;
-    http.get("/routes").await.ok()?["generation"].as_u64()
+    http.get("/health/ready").await.ok()?["generation"].as_u64()
 }
 
 impl Status {

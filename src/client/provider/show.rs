@@ -101,7 +101,9 @@ pub fn one(provider: &Provider) -> Result<(), ClientError> {
         ("status", &provider.status),
         ("message", provider.message()),
     ] {
-        output::say(&format!("{label:<8} {}", output::line(value)))?;
+        if !value.is_empty() {
+            output::say(&format!("{label:<8} {}", output::line(value)))?;
+        }
     }
     if provider.models().is_empty() { Ok(()) } else { show_models(provider, usize::MAX) }
 }
