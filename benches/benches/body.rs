@@ -44,7 +44,10 @@ fn requests(only: &str) {
         ("chat 1 KB", chat("Summarise the trade-offs of proxies for long-lived streams. ", 300)),
         ("chat 100 KB, escapes", chat(ESCAPES, 98_500)),
         ("chat 100 KB, no escapes", chat("The quick brown fox went on and on. ", 98_500)),
-        ("chat 100 KB, code in JSON in JSON", chat(r#"{"text":"{\"name\": \"value\", \"path\": \"C:\\b\"}"} and so on, "#, 70_000)),
+        (
+            "chat 100 KB, code in JSON in JSON",
+            chat(r#"{"text":"{\"name\": \"value\", \"path\": \"C:\\b\"}"} and so on, "#, 70_000),
+        ),
         ("chat 100 KB, Chinese", chat("敏捷的棕色狐狸跳过懒狗，然后继续前进。", 98_500)),
         ("chat 100 KB, an emoji at times", chat(&format!("{}😀", ESCAPES.repeat(10)), 98_500)),
         ("tools 10 KB", tools(10_000)),
@@ -74,7 +77,10 @@ fn replies(only: &str) {
     let rewrite = Arc::new(rewrite);
     for (name, body) in [
         ("chat 620 B", reply("a few sentences of text, returned at once, and ", 300)),
-        ("chat 620 B, letters escaped", reply("caf\u{e9} a few sentences of text, ", 300).replace('é', "\\u00e9")),
+        (
+            "chat 620 B, letters escaped",
+            reply("caf\u{e9} a few sentences of text, ", 300).replace('é', "\\u00e9"),
+        ),
         ("chat 10 KB, escapes", reply(ESCAPES, 10_000)),
         ("embedding 30 KB", embedding()),
     ] {
@@ -89,7 +95,9 @@ fn replies(only: &str) {
             rewriter.finish(&mut out);
         });
     }
-    for (name, token) in [("", " token"), (", text escaped", " \\\"tok\\n\\\""), (", letters escaped", " caf\\u00e9")] {
+    for (name, token) in
+        [("", " token"), (", text escaped", " \\\"tok\\n\\\""), (", letters escaped", " caf\\u00e9")]
+    {
         let frames: Vec<String> = (0..50).map(|_| frame(token)).collect();
         let burst = frames.concat();
         let mut out = BytesMut::with_capacity(64 * 1024);
@@ -127,9 +135,10 @@ fn filled(text: &str, len: usize) -> String {
 
 /// SDKs send the messages first and the model behind them.
 fn chat(text: &str, len: usize) -> String {
-    let rules = "You are a careful assistant that answers briefly, cites what it used, and says so when it does not \
+    let rules =
+        "You are a careful assistant that answers briefly, cites what it used, and says so when it does not \
         know. Keep the tone neutral; use lists only when they help; never invent a source. "
-        .repeat(2);
+            .repeat(2);
     json!({
         "messages": [{"role": "system", "content": rules}, {"role": "user", "content": filled(text, len)}],
         "model": "bench-model", "temperature": 0.2, "max_tokens": 256, "top_p": 1,
@@ -142,7 +151,8 @@ fn tools(len: usize) -> String {
         "parameters": {"type": "object", "properties": {"place": {"type": "string"}, "days": {"type": "integer"}},
         "required": ["place"]}}});
     let tools = vec![tool.clone(); len / tool.to_string().len()];
-    json!({"tools": tools, "messages": [{"role": "user", "content": "?"}], "model": "bench-model"}).to_string()
+    json!({"tools": tools, "messages": [{"role": "user", "content": "?"}], "model": "bench-model"})
+        .to_string()
 }
 
 fn token_ids(len: usize) -> String {
