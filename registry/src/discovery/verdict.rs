@@ -15,9 +15,8 @@ use proto_shared::{ModelName, WorkspaceName, entity_name_for};
 
 use super::schedule::Outcome;
 use crate::config::MODELS_PER_PROVIDER_MAX;
-use crate::domain::provider::is_enabled;
+use crate::domain::provider::{Finding, is_enabled};
 use crate::domain::{Provider, ProviderStatus, ServedModel};
-use crate::store::providers::Finding;
 
 /// Longest upstream id that becomes routable, in bytes.
 const UPSTREAM_ID_BYTES_MAX: usize = 255;

@@ -9,6 +9,9 @@ use serde_json::{Map, Value};
 
 use super::{EntityId, Timestamp};
 
+/// Longest status message, in characters.
+pub const STATUS_MESSAGE_CHARS_MAX: usize = 1000;
+
 /// A stored provider.
 #[derive(Debug, Clone)]
 pub struct Provider {
@@ -66,6 +69,23 @@ pub enum ProviderStatus {
     Deleting,
     Deleted,
     Lost,
+}
+
+/// Status and message a caller gave along.
+#[derive(Debug, Clone, Default)]
+pub struct GivenStatus {
+    pub status: Option<ProviderStatus>,
+    pub message: Option<String>,
+}
+
+/// What discovery, or the owner of a deployment, has to say about a provider.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Finding {
+    pub status: Option<ProviderStatus>,
+    pub message: Option<String>,
+    /// Names are distinct.
+    pub served: Option<Vec<(ModelName, String)>>,
+    pub model_deployment_id: Option<Option<String>>,
 }
 
 impl ProviderStatus {

@@ -6,12 +6,9 @@ use rusqlite::{Connection, OptionalExtension, Row, named_params};
 use super::page::{self, json, json_or_null, parsed, to_json, to_json_or_null};
 use super::writer::Write;
 use super::{secrets, served};
-use crate::domain::provider::is_enabled;
+use crate::domain::provider::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX, is_enabled};
 use crate::domain::{EntityId, Page, PageRequest, Provider, ProviderSpec, ProviderStatus, Timestamp};
 use crate::error::Error;
-
-/// Longest status message, in characters.
-pub const STATUS_MESSAGE_CHARS_MAX: usize = 1000;
 
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
@@ -96,13 +93,6 @@ pub fn get(connection: &Connection, workspace: &str, name: &str) -> Result<Provi
         .ok_or_else(|| Error::NotFound(format!("Model provider not found: {workspace}/{name}")))
 }
 
-/// Status and message a caller gave along.
-#[derive(Debug, Clone, Default)]
-pub struct GivenStatus {
-    pub status: Option<ProviderStatus>,
-    pub message: Option<String>,
-}
-
 pub fn insert(
     write: &Write<'_>,
     workspace: &WorkspaceName,
@@ -162,16 +152,6 @@ pub fn replace(
         served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), &kept)?;
     }
     get(write, provider.workspace.as_str(), provider.name.as_str())
-}
-
-/// What discovery, or the owner of a deployment, has to say about a provider.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub struct Finding {
-    pub status: Option<ProviderStatus>,
-    pub message: Option<String>,
-    /// Names are distinct.
-    pub served: Option<Vec<(ModelName, String)>>,
-    pub model_deployment_id: Option<Option<String>>,
 }
 
 /// Records a finding; routes change only if readiness or models do.

@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 
 use crate::api::fields::{DESCRIPTION_CHARS_MAX, Fields};
 use crate::config::MODELS_PER_PROVIDER_MAX;
+use crate::domain::provider::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX};
 use crate::domain::{ProviderSpec, ProviderStatus, extra_headers};
 use crate::error::Error;
-use crate::store::providers::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX};
 
 const SHORT_CHARS_MAX: usize = 255;
 const HOST_URL_CHARS_MAX: usize = proto_shared::host_url::HOST_URL_BYTES_MAX;
