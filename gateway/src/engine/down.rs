@@ -9,6 +9,7 @@ use super::down_h1::H1Down;
 use super::down_h2::H2Down;
 use super::encode::{Fields, Framing};
 use crate::h1::head::BodyLength;
+use crate::headers::Nominated;
 
 /// How reading a request body goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +45,14 @@ pub struct ReplyHead<'a> {
 }
 
 impl ReplyHead<'_> {
+    /// The names that belong to the upstream's hop alone.
+    pub fn nominated(&self) -> Nominated<'_> {
+        match self.fields {
+            Fields::H1(fields) => Nominated::of(fields.iter()),
+            Fields::Map(_) | Fields::None => Nominated::default(),
+        }
+    }
+
     pub fn admits(&self, name: &[u8], value: &[u8]) -> bool {
         self.filter.admits(name)
             && (self.secret.is_empty() || memchr::memmem::find(value, self.secret).is_none())

@@ -151,10 +151,7 @@ impl H1Down {
     pub fn send_head(&mut self, head: &ReplyHead<'_>) {
         let mut out = BytesMut::with_capacity(HEAD_BYTES_USUAL);
         put_status_line(&mut out, head.status);
-        let mut nominated = headers::Nominated::default();
-        if let super::encode::Fields::H1(fields) = head.fields {
-            nominated = headers::Nominated::of(fields.iter());
-        }
+        let nominated = head.nominated();
         head.fields.for_each(|name, value| {
             if head.admits(name, value) && !nominated.contains(name) {
                 put_header(&mut out, name, value);

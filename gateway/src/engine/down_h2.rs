@@ -86,8 +86,10 @@ impl H2Down {
 
     pub fn send_head(&mut self, head: &ReplyHead<'_>) -> Result<(), DownError> {
         let mut header = ResponseHeader::build(head.status, None).map_err(|_| DownError::Gone)?;
+        let nominated = head.nominated();
         head.fields.for_each(|name, value| {
             if head.admits(name, value)
+                && !nominated.contains(name)
                 && let (Ok(name), Ok(value)) =
                     (http::HeaderName::from_bytes(name), http::HeaderValue::from_bytes(value))
             {

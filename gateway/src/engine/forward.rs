@@ -79,7 +79,8 @@ enum Next {
     End(Forwarded),
     Refuse(Refusal),
     FreshConnection,
-    NextCandidate(Refusal),
+    /// Another candidate, if there is one; else this.
+    Other(Refusal),
 }
 
 pub async fn forward(
@@ -108,7 +109,7 @@ pub async fn forward(
                 fresh = true;
                 last = Refusal::UpstreamAmbiguous { provider: candidate.provider.endpoint.label.to_string() };
             }
-            Next::NextCandidate(refusal) => {
+            Next::Other(refusal) => {
                 (last, fresh) = (refusal, false);
                 at += 1;
             }
@@ -133,7 +134,7 @@ async fn attempt(
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
             metrics.attempt(AttemptResult::ConnectFailed);
-            return Next::NextCandidate(connect_refusal(provider, &error));
+            return Next::Other(connect_refusal(provider, &error));
         }
     };
     let mut up = match prepare(app, forward, candidate, context, connection) {
@@ -224,7 +225,8 @@ fn prepare(
         path: &path,
         length,
         request_id: context.id.as_bytes(),
-        identity_only: candidate.rewrite.is_some(),
+        // A key can be blotted out of an error only while it can be seen there.
+        identity_only: candidate.rewrite.is_some() || !provider.key.is_empty(),
     };
     let streaming = forward.body.is_stream();
     match connection {
@@ -275,7 +277,7 @@ fn judge(tried: &Attempt<'_>, provider: &Provider) -> Next {
     let unreachable = || Refusal::UpstreamConnect { provider: name(), why: "the connection broke" };
     match verdict(tried) {
         Verdict::FreshConnection => Next::FreshConnection,
-        Verdict::NextCandidate => Next::NextCandidate(unreachable()),
+        Verdict::NextCandidate => Next::Other(unreachable()),
         Verdict::Unreachable => Next::Refuse(unreachable()),
         Verdict::Ambiguous => Next::Refuse(Refusal::UpstreamAmbiguous { provider: name() }),
         Verdict::Broken(why) => Next::Refuse(Refusal::UpstreamAnswer { provider: name(), why }),
@@ -309,11 +311,11 @@ fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
 async fn switch(
     down: &mut Down<'_>,
     up: Up,
-    head: Option<ReplyParts>,
+    head: Option<Box<ReplyParts>>,
     context: &mut RequestContext,
 ) -> Forwarded {
-    if let (Down::H1(h1), Up::H1(up), Some(ReplyParts::H1(head))) = (down, up, head) {
-        context.bytes_sent += tunnel::run(h1, up, &head, context.id.as_bytes()).await;
+    if let (Down::H1(h1), Up::H1(up), Some(ReplyParts::H1(head))) = (down, up, head.as_deref()) {
+        context.bytes_sent += tunnel::run(h1, up, head, context.id.as_bytes()).await;
         context.ended(Outcome::Ok);
     }
     Forwarded::ClientGone

@@ -8,7 +8,7 @@ use super::down_h1::H1Down;
 use super::encode::{put_header, put_status_line};
 use super::up_h1::H1Up;
 use crate::h1::ResponseHead;
-use crate::headers::may_go_downstream;
+use crate::headers::{Nominated, may_go_downstream};
 
 /// Buffer of each direction.
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -18,7 +18,9 @@ pub async fn run(down: &mut H1Down, up: H1Up, head: &ResponseHead, request_id: &
     down.close_after_reply();
     let mut out = BytesMut::with_capacity(512);
     put_status_line(&mut out, head.status);
-    for (name, value) in head.head.iter().filter(|(name, _)| may_go_downstream(name)) {
+    let nominated = Nominated::of(head.head.iter());
+    let passes = |name: &[u8]| may_go_downstream(name) && !nominated.contains(name);
+    for (name, value) in head.head.iter().filter(|(name, _)| passes(name)) {
         put_header(&mut out, name, value);
     }
     put_header(&mut out, b"x-request-id", request_id);

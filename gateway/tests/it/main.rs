@@ -1,0 +1,16 @@
+//! What the gateway's engine does, as specifications: a gateway in this process, a fake registry that
+//! feeds it, and upstreams that are simulated (`nim_sim`) or scripted byte by byte.
+//!
+//! What must stay true: every listener takes a free port; every wait ends at a deadline; nothing
+//! asserts how fast something is. A test that needs "nothing happens" shows something else that could
+//! only happen first.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod bodies;
+mod catalogue;
+mod credentials;
+mod harness;
+mod hygiene;
+mod names;
+mod routes;
