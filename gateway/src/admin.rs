@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::app::App;
 use crate::explain::explain;
+use crate::route::ModelEntry;
+use crate::route::table::TableProvider;
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -84,16 +86,10 @@ struct DumpedModel {
 
 async fn routes(State(app): State<Arc<App>>) -> Json<Dump> {
     let table = app.routes.load_full();
-    let workspaces = table.all().into_iter().map(|(name, providers, models)| DumpedWorkspace {
-        name: name.into(),
-        providers: providers.into_iter().map(|(name, provider)| dump_provider(name, provider)).collect(),
-        models: models
-            .into_iter()
-            .map(|model| DumpedModel {
-                id: model.public_id.to_string(),
-                providers: model.candidates.iter().map(|c| c.provider.endpoint.label.to_string()).collect(),
-            })
-            .collect(),
+    let workspaces = table.workspaces().into_iter().map(|view| DumpedWorkspace {
+        name: view.name.into(),
+        providers: view.providers.into_iter().map(|(name, provider)| dump_provider(name, provider)).collect(),
+        models: view.models.into_iter().map(|model| dump_model(model)).collect(),
     });
     Json(Dump {
         generation: table.generation,
@@ -102,10 +98,14 @@ async fn routes(State(app): State<Arc<App>>) -> Json<Dump> {
     })
 }
 
-fn dump_provider(
-    name: &str,
-    provider: &Result<Arc<crate::route::Provider>, crate::route::provider::ProviderError>,
-) -> DumpedProvider {
+fn dump_model(model: &ModelEntry) -> DumpedModel {
+    DumpedModel {
+        id: model.public_id.to_string(),
+        providers: model.candidates.iter().map(|c| c.provider.endpoint.label.to_string()).collect(),
+    }
+}
+
+fn dump_provider(name: &str, provider: &TableProvider) -> DumpedProvider {
     let usable = provider.as_ref().ok();
     DumpedProvider {
         name: name.into(),

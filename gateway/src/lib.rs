@@ -22,7 +22,7 @@ mod tls;
 pub mod upstream;
 
 pub use config::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
-pub use server::{Gateway, StartError};
+pub use server::{Gateway, HAND_OVER_OVERLAP, Handle, StartError};
 
 /// How the process is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -34,9 +34,14 @@ const TLS_READ_BUFFER_BYTES: usize = 16 * 1024;
 /// Accept queue of a listener.
 const BACKLOG: i32 = 4096;
 /// After a hand-over: how long both processes accept, so that no connection is refused.
-const HAND_OVER_OVERLAP: Duration = Duration::from_secs(1);
+pub const HAND_OVER_OVERLAP: Duration = Duration::from_secs(1);
 /// How often a draining gateway looks whether it is done.
 const DRAIN_POLL: Duration = Duration::from_millis(20);
+/// How long a process started with `--upgrade` waits for the listeners.
+const TAKE_OVER_WAIT_MAX: Duration = Duration::from_secs(60);
+/// How long it then waits until the old process has left the admin address.
+const ADMIN_WAIT_MAX: Duration = Duration::from_secs(10);
+const ADMIN_POLL: Duration = Duration::from_millis(50);
 
 /// A gateway whose listeners are bound and that has not begun to accept.
 pub struct Gateway {
@@ -49,6 +54,8 @@ pub struct Gateway {
     admin_address: SocketAddr,
     certificate: Option<Arc<Certificate>>,
     stop: watch::Sender<Stop>,
+    /// True once the listeners belong to the next process: its admin listener wants our address.
+    handed_over: watch::Sender<bool>,
 }
 
 /// Why a gateway could not start.
@@ -87,6 +94,7 @@ impl Gateway {
             Some(files) => Some(Arc::new(Certificate::load(files)?)),
             None => None,
         };
+        let taking_over = take_over_from.is_some();
         let mut fds = match take_over_from {
             Some(path) => inherit(path).await?,
             None => Fds::new(),
@@ -101,7 +109,7 @@ impl Gateway {
             fds.add(bound.to_string(), listener.into_raw_fd());
             addresses.push(bound);
         }
-        let (admin, admin_address) = bind(config.admin_listen)?;
+        let (admin, admin_address) = bind_admin(config.admin_listen, taking_over).await?;
         let metrics = Arc::new(Metrics::new()?);
         let policy = Arc::new(config.egress.clone());
         let idle_max = config.limits.pool_idle_per_endpoint_max;
@@ -127,7 +135,8 @@ impl Gateway {
             stopping,
         ));
         let fds = Arc::new(parking_lot::Mutex::new(fds));
-        Ok(Self { config, app, feed, fds, addresses, admin, admin_address, certificate, stop })
+        let handed_over = watch::Sender::new(false);
+        Ok(Self { config, app, feed, fds, addresses, admin, admin_address, certificate, stop, handed_over })
     }
 
     /// The addresses of the public listeners.
@@ -149,6 +158,7 @@ impl Gateway {
             fds: Arc::clone(&self.fds),
             certificate: self.certificate.clone(),
             tls: self.config.tls.clone(),
+            handed_over: self.handed_over.clone(),
         }
     }
 
@@ -171,8 +181,12 @@ impl Gateway {
             self.admin.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(self.admin))
         {
             let router = admin::router(Arc::clone(&self.app));
+            let mut handed_over = self.handed_over.subscribe();
+            let leave = async move {
+                let _ = handed_over.wait_for(|over| *over).await;
+            };
             tasks.spawn(async move {
-                let _ = axum::serve(listener, router).await;
+                let _ = axum::serve(listener, router).with_graceful_shutdown(leave).await;
             });
         }
         let asked = stop.wait_for(|stop| *stop != Stop::Run).await.map_or(Stop::Now, |stop| *stop);
@@ -207,11 +221,12 @@ pub struct Handle {
     fds: ListenFds,
     certificate: Option<Arc<Certificate>>,
     tls: Option<TlsFiles>,
+    handed_over: watch::Sender<bool>,
 }
 
 impl Handle {
     /// Sends the listening sockets to a process started with `--upgrade`, which waits on `path`.
-    /// Returns when both have accepted for a moment: then drain this one.
+    /// From then on both accept; drain this one after [`HAND_OVER_OVERLAP`].
     pub async fn hand_over(&self, path: &Path) -> Result<(), String> {
         let (fds, path) = (Arc::clone(&self.fds), path.to_owned());
         let sending = tokio::task::spawn_blocking(move || {
@@ -221,7 +236,7 @@ impl Handle {
                 .map_err(|error| error.to_string())
         });
         sending.await.map_err(|error| error.to_string())??;
-        tokio::time::sleep(HAND_OVER_OVERLAP).await;
+        self.handed_over.send_replace(true);
         Ok(())
     }
 
@@ -240,14 +255,42 @@ async fn drained(app: &App) {
     }
 }
 
+/// Waits for the running process to send its listeners. The framework waits in rounds of seconds.
 async fn inherit(path: PathBuf) -> Result<Fds, StartError> {
     let shown = path.display().to_string();
     let failed = |why: String| StartError::TakeOver { path: shown.clone(), why };
-    let receiving = tokio::task::spawn_blocking(move || {
-        let mut fds = Fds::new();
-        fds.get_from_sock(path.to_string_lossy().as_ref()).map(|()| fds).map_err(|error| error.to_string())
-    });
-    receiving.await.map_err(|error| failed(error.to_string()))?.map_err(failed)
+    let give_up = std::time::Instant::now() + TAKE_OVER_WAIT_MAX;
+    loop {
+        let path = path.clone();
+        let receiving = tokio::task::spawn_blocking(move || {
+            let mut fds = Fds::new();
+            fds.get_from_sock(path.to_string_lossy().as_ref())
+                .map(|()| fds)
+                .map_err(|error| error.to_string())
+        });
+        match receiving.await.map_err(|error| failed(error.to_string()))? {
+            Ok(fds) => return Ok(fds),
+            Err(why) if std::time::Instant::now() >= give_up => return Err(failed(why)),
+            Err(_) => tracing::info!(path = %shown, "waiting for the running process: send it SIGQUIT"),
+        }
+    }
+}
+
+/// Binds the admin address; after a take-over, as soon as the old process has left it.
+async fn bind_admin(address: SocketAddr, taking_over: bool) -> Result<(TcpListener, SocketAddr), StartError> {
+    let give_up = std::time::Instant::now() + ADMIN_WAIT_MAX;
+    loop {
+        match bind(address) {
+            Err(StartError::Bind { source, .. })
+                if taking_over
+                    && source.kind() == std::io::ErrorKind::AddrInUse
+                    && std::time::Instant::now() < give_up =>
+            {
+                tokio::time::sleep(ADMIN_POLL).await;
+            }
+            bound => return bound,
+        }
+    }
 }
 
 fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

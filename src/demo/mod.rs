@@ -78,7 +78,7 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
     let base = banner::url(addresses.first().copied().unwrap_or(LISTEN), false);
     let admin = banner::url(combined.gateway.admin_address(), false);
     let (stop, stopped) = watch::channel(Stop::Run);
-    let mut served = tokio::spawn(combined.run(stopped));
+    let mut served = tokio::spawn(combined.run(stopped, watch::channel(false).1));
     tokio::spawn(signals.drive(stop.clone(), || tracing::warn!("a demo hands nothing over")));
     let told = tokio::select! {
         told = story::tell(&base, &admin, &upstream, once) => told,

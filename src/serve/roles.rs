@@ -17,6 +17,8 @@ use super::{ServeError, Start, banner};
 use crate::master_key::Origin;
 
 const SOCKET_POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// After a take-over: how long the old process may take to leave the database.
+const REGISTRY_WAIT_MAX: Duration = Duration::from_secs(20);
 
 /// Whether the listeners come from a running process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +48,9 @@ pub async fn up(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     let combined = Combined::bind(&start, upgrade).await?;
     announce(&start, &combined.gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
-    tokio::spawn(signals.drive(stop, hand_over));
-    combined.run(stopped).await
+    let (ask, handed_over) = hand_over_on_request(&start, combined.gateway.handle(), stop.clone());
+    tokio::spawn(signals.drive(stop, ask));
+    combined.run(stopped, handed_over).await
 }
 
 pub async fn gateway(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
@@ -57,7 +60,8 @@ pub async fn gateway(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     let gateway = Gateway::bind(start.settings.gateway_config(), start.key.clone(), take_over).await?;
     announce(&start, &gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
-    tokio::spawn(signals.drive(stop, hand_over));
+    let (ask, _) = hand_over_on_request(&start, gateway.handle(), stop.clone());
+    tokio::spawn(signals.drive(stop, ask));
     gateway.run(stopped).await;
     Ok(())
 }
@@ -72,7 +76,7 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
     let bound = listener.local_addr().unwrap_or(address);
     banner::show(&banner::registry(&start.settings, bound, &start.origin), gateway::AccessLog::Off);
     let (stop, mut stopped) = watch::channel(Stop::Run);
-    tokio::spawn(signals.drive(stop, hand_over));
+    tokio::spawn(signals.drive(stop, || tracing::warn!("a registry has no listeners to hand over")));
     let mut serving = Serving::new(&registry);
     serving.listen(move |stop| async move { registry.serve_tcp(listener, stop).await });
     let told = async { stopped.wait_for(|stop| *stop != Stop::Run).await.map(drop) };
@@ -83,8 +87,15 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
 }
 
 impl Combined {
+    /// Binds both. A take-over comes first: the old process leaves the database only after it.
     pub async fn bind(start: &Start, upgrade: Upgrade) -> Result<Self, ServeError> {
-        let registry = open(start).await?;
+        let bind_gateway =
+            || Gateway::bind(start.settings.gateway_config(), start.key.clone(), upgrade.socket(start));
+        let taken_over = match upgrade {
+            Upgrade::TakeOver => Some(bind_gateway().await?),
+            Upgrade::Fresh => None,
+        };
+        let registry = open_within(start, upgrade).await?;
         let mut serving = Serving::new(&registry);
         let socket = start.settings.registry_socket();
         let path = socket.clone();
@@ -93,17 +104,30 @@ impl Combined {
             () = listening(&socket) => {}
             ended = serving.failed() => return Err(ended),
         }
-        let take_over = upgrade.socket(start);
-        let gateway = Gateway::bind(start.settings.gateway_config(), start.key.clone(), take_over).await?;
+        let gateway = match taken_over {
+            Some(gateway) => gateway,
+            None => bind_gateway().await?,
+        };
         Ok(Self { gateway, registry: serving })
     }
 
-    pub async fn run(self, stopped: watch::Receiver<Stop>) -> Result<(), ServeError> {
+    /// Serves. Once the listeners are handed over the registry goes first: the next process wants
+    /// the database, and streams need only the gateway.
+    pub async fn run(
+        self,
+        stopped: watch::Receiver<Stop>,
+        mut handed_over: watch::Receiver<bool>,
+    ) -> Result<(), ServeError> {
         let Self { gateway, mut registry } = self;
+        let mut serving = std::pin::pin!(gateway.run(stopped));
         tokio::select! {
-            () = gateway.run(stopped) => registry.end().await,
-            ended = registry.failed() => Err(ended),
+            () = &mut serving => return registry.end().await,
+            ended = registry.failed() => return Err(ended),
+            () = over(&mut handed_over) => {}
         }
+        let left = registry.end().await;
+        serving.await;
+        left
     }
 }
 
@@ -195,7 +219,50 @@ fn announce(start: &Start, gateway: &Gateway) {
     banner::show(&text, start.settings.access_log);
 }
 
-/// SIGQUIT: the place where the listeners will go to the process started with `--upgrade`.
-fn hand_over() {
-    tracing::warn!("handing the listeners over is not there yet; the signal has no effect");
+/// What SIGQUIT does: the listeners go to the process started with `--upgrade`, both accept for a
+/// moment, and this one drains. Gives the reaction, and whether it has happened.
+fn hand_over_on_request(
+    start: &Start,
+    gateway: gateway::Handle,
+    stop: watch::Sender<Stop>,
+) -> (impl Fn() + Send + 'static, watch::Receiver<bool>) {
+    let asked = std::sync::Arc::new(tokio::sync::Notify::new());
+    let (handed_over, seen) = watch::channel(false);
+    let (path, waiting) = (start.settings.upgrade_socket(), asked.clone());
+    tokio::spawn(async move {
+        loop {
+            waiting.notified().await;
+            match gateway.hand_over(&path).await {
+                Ok(()) => break,
+                Err(why) => tracing::error!(
+                    path = %path.display(), %why,
+                    "no process took the listeners; start one with --upgrade first, then send SIGQUIT"
+                ),
+            }
+        }
+        tracing::info!("the next process has the listeners; draining");
+        handed_over.send_replace(true);
+        sleep(gateway::HAND_OVER_OVERLAP).await;
+        stop.send_replace(Stop::Drain);
+    });
+    (move || asked.notify_one(), seen)
+}
+
+/// Resolves when the listeners are handed over; never where nobody can ask for it.
+async fn over(handed_over: &mut watch::Receiver<bool>) {
+    if handed_over.wait_for(|over| *over).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
+
+/// Opens the registry; after a take-over, as soon as the old process has left it.
+async fn open_within(start: &Start, upgrade: Upgrade) -> Result<Registry, ServeError> {
+    let give_up = tokio::time::Instant::now() + REGISTRY_WAIT_MAX;
+    loop {
+        match open(start).await {
+            Err(ServeError::Registry(OpenError::InUse { .. }))
+                if upgrade == Upgrade::TakeOver && tokio::time::Instant::now() < give_up => {}
+            opened => return opened,
+        }
+    }
 }

@@ -116,7 +116,7 @@ pub struct Relay<'r, 'c> {
     uploading: bool,
     upload_failed: bool,
     /// The answer's head, until it went down.
-    waiting_head: Option<ReplyParts>,
+    waiting_head: Option<Box<ReplyParts>>,
     reply: Option<Reply>,
     head_sent: bool,
     finished: bool,
@@ -125,8 +125,9 @@ pub struct Relay<'r, 'c> {
     clock: Clock,
 }
 
-/// When things last moved.
+/// When things last moved. The clock is read at most once for each step.
 struct Clock {
+    now: Option<Instant>,
     started: Instant,
     sent: Instant,
     up_read: Instant,
@@ -134,6 +135,12 @@ struct Clock {
     up_wrote: Instant,
     uploaded_bytes: u64,
     timer: Option<Pin<Box<Sleep>>>,
+}
+
+impl Clock {
+    fn now(&mut self) -> Instant {
+        *self.now.get_or_insert_with(Instant::now)
+    }
 }
 
 enum Step {
@@ -167,6 +174,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         let now = Instant::now();
         let started = context.started;
         let clock = Clock {
+            now: None,
             started,
             sent: now,
             up_read: now,
@@ -214,7 +222,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             Step::Upload(Ok(Upload::Progress)) => None,
             Step::Upload(Ok(Upload::End { trailers })) => {
                 self.uploading = false;
-                self.clock.sent = Instant::now();
+                self.clock.sent = self.clock.now();
                 self.up.send_end(trailers.as_ref());
                 None
             }
@@ -228,12 +236,13 @@ impl<'r, 'c> Relay<'r, 'c> {
 
     /// Moves whatever can move, in the order that frees memory first; ready when something happened.
     fn poll_step(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        self.clock.now = None;
         if self.down.has_output() {
             let before = self.down.backlog();
             match self.down.poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Step::Gone),
                 Poll::Ready(Ok(())) if self.finished => return Poll::Ready(Step::Delivered),
-                _ if self.down.backlog() < before => self.clock.down_wrote = Instant::now(),
+                _ if self.down.backlog() < before => self.clock.down_wrote = self.clock.now(),
                 _ => {}
             }
         } else if self.finished {
@@ -244,9 +253,9 @@ impl<'r, 'c> Relay<'r, 'c> {
             if let Poll::Ready(Err(_)) = self.up.poll_flush(cx) {
                 // An answer that says why may be on its way, or here already.
                 (self.upload_failed, self.uploading) = (true, false);
-                self.clock.up_wrote = Instant::now();
+                self.clock.up_wrote = self.clock.now();
             } else if self.up.backlog() < before {
-                self.clock.up_wrote = Instant::now();
+                self.clock.up_wrote = self.clock.now();
             }
         }
         if let Some(gate) = &mut self.gate {
@@ -289,8 +298,8 @@ impl<'r, 'c> Relay<'r, 'c> {
             .map(Step::Upload)
     }
 
-    fn on_head(&mut self, parts: ReplyParts) -> Option<RelayEnd> {
-        self.clock.up_read = Instant::now();
+    fn on_head(&mut self, parts: Box<ReplyParts>) -> Option<RelayEnd> {
+        self.clock.up_read = self.clock.now();
         let status = parts.status();
         self.context.answered(status.as_u16());
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
@@ -324,7 +333,7 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     fn on_data(&mut self) -> Option<RelayEnd> {
-        self.clock.up_read = Instant::now();
+        self.clock.up_read = self.clock.now();
         let reply = self.reply.as_mut()?;
         reply.feed(&mut self.pieces);
         self.pass_pieces();
@@ -428,27 +437,35 @@ impl<'r, 'c> Relay<'r, 'c> {
         self.clock.sent + limits.body_rate_grace + Duration::from_secs(earned)
     }
 
-    /// One timer for all limits. It is not moved when bytes flow; when it fires, the limits are
-    /// looked at again.
+    /// One timer for all limits. It is set no later than the shortest of them and is not moved when
+    /// bytes flow; when it fires, the limits are looked at again.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         loop {
             let (at, limit) = self.next_limit();
             let mut timer = match self.clock.timer.take() {
                 Some(timer) => timer,
-                None => Box::pin(tokio::time::sleep_until(at.into())),
+                None => {
+                    let soonest = self.clock.now() + self.shortest_limit();
+                    Box::pin(tokio::time::sleep_until(at.min(soonest).into()))
+                }
             };
             if timer.deadline() > at.into() {
                 timer.as_mut().reset(at.into());
             }
-            let fired = timer.as_mut().poll(cx).is_ready();
-            if !fired {
+            if timer.as_mut().poll(cx).is_pending() {
                 self.clock.timer = Some(timer);
                 return Poll::Pending;
             }
-            if Instant::now() >= at {
+            self.clock.now = None;
+            if self.clock.now() >= at {
                 return Poll::Ready(Step::Expired(limit));
             }
         }
+    }
+
+    fn shortest_limit(&self) -> Duration {
+        let (times, limits) = (&self.plan.timeouts, self.plan.limits);
+        times.first_byte.min(times.idle).min(limits.write_stall_timeout).min(limits.body_rate_grace)
     }
 
     fn account(&self) {
@@ -460,7 +477,7 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     /// For an upgrade: the head that was not passed on yet.
-    pub fn take_head(&mut self) -> Option<ReplyParts> {
+    pub fn take_head(&mut self) -> Option<Box<ReplyParts>> {
         self.waiting_head.take()
     }
 }

@@ -14,7 +14,7 @@ use crate::h1::head::BodyLength;
 /// What an upstream does next.
 #[derive(Debug)]
 pub enum UpEvent {
-    Head(ReplyParts),
+    Head(Box<ReplyParts>),
     /// Body bytes went to the sink.
     Data,
     End {
@@ -24,6 +24,7 @@ pub enum UpEvent {
 
 /// The head of an answer.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "it travels boxed")]
 pub enum ReplyParts {
     H1(ResponseHead),
     H2 { status: StatusCode, headers: HeaderMap, body: BodyLength },

@@ -163,7 +163,7 @@ impl H1Up {
                     return Err(UpError::Broken(describe(AnswerError::UnaskedUpgrade)));
                 }
                 self.answer = Answer::Done;
-                return Ok(Some(UpEvent::Head(ReplyParts::H1(head))));
+                return Ok(Some(UpEvent::Head(Box::new(ReplyParts::H1(head)))));
             }
             if head.status.is_informational() {
                 self.informational += 1;
@@ -175,7 +175,7 @@ impl H1Up {
             self.keep_alive = head.keep_alive;
             let decoder = BodyDecoder::new(head.body);
             self.answer = if decoder.is_done() { Answer::Done } else { Answer::Body(decoder) };
-            return Ok(Some(UpEvent::Head(ReplyParts::H1(head))));
+            return Ok(Some(UpEvent::Head(Box::new(ReplyParts::H1(head)))));
         }
     }
 

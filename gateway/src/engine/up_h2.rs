@@ -113,7 +113,7 @@ impl H2Up {
                 return Poll::Ready(Err(classify(&error)));
             }
             self.answer = Answer::Body;
-            return Poll::Ready(reply_parts(session).map(UpEvent::Head));
+            return Poll::Ready(reply_parts(session).map(|parts| UpEvent::Head(Box::new(parts))));
         }
         if self.answer == Answer::Body {
             match std::task::ready!(session.poll_read_response_body(cx)) {

@@ -188,12 +188,10 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<Option<Bytes>>, Framing
 mod tests {
     use super::*;
 
+    type Decoded = (Vec<u8>, Option<BodyEvent>, Vec<u8>);
+
     /// Feeds `raw` in two pieces; gives payload, end event and what is left.
-    fn decode(
-        length: BodyLength,
-        raw: &[u8],
-        cut: usize,
-    ) -> Result<(Vec<u8>, Option<BodyEvent>, Vec<u8>), FramingError> {
+    fn decode(length: BodyLength, raw: &[u8], cut: usize) -> Result<Decoded, FramingError> {
         let mut decoder = BodyDecoder::new(length);
         let (mut buffer, mut payload, mut end) = (BytesMut::new(), Vec::new(), None);
         for piece in [&raw[..cut], &raw[cut..]] {

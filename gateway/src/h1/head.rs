@@ -288,14 +288,12 @@ impl<'h> RequestFacts<'h> {
             let name = header.name.as_bytes();
             match name.len() {
                 4 if name.eq_ignore_ascii_case(b"host") => {
-                    if facts.host.replace(header.value).is_some() || !is_host(header.value) {
-                        return Err(HeadError::Host);
-                    }
+                    let again = facts.host.replace(header.value).is_some();
+                    require(!again && is_host(header.value), HeadError::Host)?;
                 }
                 14 if name.eq_ignore_ascii_case(b"content-length") => {
-                    if length.replace(parse_length(header.value)?).is_some() {
-                        return Err(HeadError::ContentLength);
-                    }
+                    let again = length.replace(parse_length(header.value)?).is_some();
+                    require(!again, HeadError::ContentLength)?;
                 }
                 17 if name.eq_ignore_ascii_case(b"transfer-encoding") => {
                     if chunked || minor == 0 || !header.value.eq_ignore_ascii_case(b"chunked") {
@@ -338,6 +336,10 @@ impl<'h> RequestFacts<'h> {
         facts.websocket = asks_upgrade && names_websocket;
         Ok(facts)
     }
+}
+
+fn require(holds: bool, error: HeadError) -> Result<(), HeadError> {
+    if holds { Ok(()) } else { Err(error) }
 }
 
 /// The members of a comma-separated list.

@@ -20,7 +20,7 @@ pub struct RouteTable {
 
 #[derive(Default)]
 struct Workspace {
-    providers: HashMap<Box<str>, Result<Arc<Provider>, ProviderError>>,
+    providers: HashMap<Box<str>, TableProvider>,
     models: HashMap<Box<str>, Arc<ModelEntry>>,
     /// Upstream ids that are not model names, such as `meta/llama-3.1-8b-instruct`: what clients
     /// wrote before they pointed at this gateway keeps working.
@@ -34,6 +34,16 @@ pub struct ModelEntry {
     pub public_id: Box<str>,
     pub created: u64,
     pub candidates: Vec<CandidateRoute>,
+}
+
+/// A provider of the table, or why it can't be used.
+pub type TableProvider = Result<Arc<Provider>, ProviderError>;
+
+/// One workspace, sorted by name: for the route dump.
+pub struct WorkspaceView<'t> {
+    pub name: &'t str,
+    pub providers: Vec<(&'t str, &'t TableProvider)>,
+    pub models: Vec<&'t Arc<ModelEntry>>,
 }
 
 /// One provider that may serve a model, with everything the body needs prepared.
@@ -102,7 +112,7 @@ impl RouteTable {
         workspace.models.get(name).or_else(|| workspace.aliases.get(name))
     }
 
-    pub fn provider(&self, workspace: &str, name: &str) -> Option<&Result<Arc<Provider>, ProviderError>> {
+    pub fn provider(&self, workspace: &str, name: &str) -> Option<&TableProvider> {
         self.workspaces.get(workspace)?.providers.get(name)
     }
 
@@ -114,20 +124,17 @@ impl RouteTable {
         models
     }
 
-    /// Every workspace with its providers and models, sorted: for the route dump.
-    pub fn all(
-        &self,
-    ) -> Vec<(&str, Vec<(&str, &Result<Arc<Provider>, ProviderError>)>, Vec<&Arc<ModelEntry>>)> {
-        let mut all: Vec<_> = self
-            .workspaces
-            .iter()
-            .map(|(name, workspace)| {
-                let mut providers: Vec<_> = workspace.providers.iter().map(|(n, p)| (&**n, p)).collect();
-                providers.sort_by_key(|(name, _)| *name);
-                (&**name, providers, self.models(name))
-            })
-            .collect();
-        all.sort_by_key(|(name, _, _)| *name);
+    fn view<'t>(&'t self, name: &'t str) -> Option<WorkspaceView<'t>> {
+        let workspace = self.workspaces.get(name)?;
+        let mut providers: Vec<_> = workspace.providers.iter().map(|(name, p)| (&**name, p)).collect();
+        providers.sort_by_key(|(name, _)| *name);
+        Some(WorkspaceView { name, providers, models: self.models(name) })
+    }
+
+    /// Every workspace with its providers and models.
+    pub fn workspaces(&self) -> Vec<WorkspaceView<'_>> {
+        let mut all: Vec<_> = self.workspaces.keys().filter_map(|name| self.view(name)).collect();
+        all.sort_by_key(|view| view.name);
         all
     }
 }
