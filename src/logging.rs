@@ -7,8 +7,9 @@ use std::io::IsTerminal as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Ours from info up, libraries from warn up.
-const SERVING: &str = "warn,nimgate=info,gateway=info,registry=info,nim_sim=warn";
+/// Ours from info up, libraries from warn up; waiting for a hand-over is no error.
+const SERVING: &str =
+    "warn,nimgate=info,gateway=info,registry=info,nim_sim=warn,pingora_core::server::transfer_fd=off";
 /// A demo's output is its story.
 const DEMO: &str = "error,nimgate=warn,gateway=warn,registry=warn";
 

@@ -39,6 +39,9 @@ const H2_MALFORMED_MAX: usize = 32;
 /// read and dropped, so that the client sees the answer and not a reset.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(2);
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
+/// After a stop: how long an idle connection may still bring a request, which is then its last. Closing
+/// at once would race with a request already on its way.
+const LAST_REQUEST_WAIT: Duration = Duration::from_millis(500);
 
 /// The application behind every public listener.
 pub struct Listener(pub Arc<App>);
@@ -79,8 +82,8 @@ async fn tell_protocol(app: &App, wire: &mut Wire, plaintext: bool, shutdown: &S
     if !plaintext {
         return Protocol::H1;
     }
-    let deadline = Instant::now() + app.limits.head_timeout;
-    let mut shutdown = shutdown.clone();
+    let mut deadline = Instant::now() + app.limits.head_timeout;
+    let (mut shutdown, mut stopping) = (shutdown.clone(), false);
     loop {
         let n = wire.input.len().min(H2_PREFACE.len());
         if wire.input.get(..n) != H2_PREFACE.get(..n) {
@@ -97,7 +100,9 @@ async fn tell_protocol(app: &App, wire: &mut Wire, plaintext: bool, shutdown: &S
                 Ok(Ok(1..)) => {}
                 _ => return Protocol::Gone,
             },
-            () = stopped(&mut shutdown), if n == 0 => return Protocol::Gone,
+            () = stopped(&mut shutdown), if n == 0 && !stopping => {
+                (stopping, deadline) = (true, deadline.min(Instant::now() + LAST_REQUEST_WAIT));
+            }
         }
     }
 }
@@ -159,8 +164,8 @@ enum Next {
     Close,
 }
 
-/// The next request's head. It has `keep_alive_timeout` to begin, and from its first byte
-/// `head_timeout` to be complete.
+/// The next request's head. It has `keep_alive_timeout` to begin (the first one `head_timeout`), and
+/// from its first byte `head_timeout` to be complete.
 async fn next_head(app: &App, wire: &mut Wire, first: bool, shutdown: &mut ShutdownWatch) -> Next {
     let limits = &app.limits;
     let head_limits = HeadLimits {
@@ -168,7 +173,7 @@ async fn next_head(app: &App, wire: &mut Wire, first: bool, shutdown: &mut Shutd
         target_bytes_max: limits.target_bytes_max,
         lines_max: limits.header_lines_max,
     };
-    let (mut began, mut deadline) = (first, None);
+    let (mut began, mut stopping, mut deadline) = (false, false, None);
     loop {
         match parse_request(&mut wire.input, &head_limits) {
             Ok(Some(head)) => return Next::Head(Box::new(head)),
@@ -178,7 +183,12 @@ async fn next_head(app: &App, wire: &mut Wire, first: bool, shutdown: &mut Shutd
         if !began && !wire.input.is_empty() {
             (began, deadline) = (true, None);
         }
-        let limit = if began { limits.head_timeout } else { limits.keep_alive_timeout };
+        let limit = match (began, stopping) {
+            (true, _) => limits.head_timeout,
+            (false, false) if first => limits.head_timeout,
+            (false, false) => limits.keep_alive_timeout,
+            (false, true) => LAST_REQUEST_WAIT,
+        };
         let at = *deadline.get_or_insert_with(|| Instant::now() + limit);
         let idle = wire.input.is_empty();
         let reading =
@@ -191,7 +201,10 @@ async fn next_head(app: &App, wire: &mut Wire, first: bool, shutdown: &mut Shutd
                 Err(_) if idle => return Next::Close,
                 Err(_) => return Next::Refuse(Refusal::HeadTimeout),
             },
-            () = stopped(shutdown), if idle => return Next::Close,
+            () = stopped(shutdown), if !stopping => {
+                stopping = true;
+                deadline = deadline.filter(|_| began);
+            }
         }
     }
 }
