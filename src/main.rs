@@ -7,6 +7,7 @@ mod demo;
 mod exit;
 mod logging;
 mod master_key;
+mod process;
 mod serve;
 
 use std::process::ExitCode;
@@ -19,6 +20,7 @@ use cli::{Cli, Command};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    process::prefer_small_pages();
     let (code, message) = match Cli::parse().command {
         Command::Serve(command) => ended(serve::run(command), serve::ServeError::exit_code),
         Command::Client(command) => ended(client::run(command), client::ClientError::exit_code),

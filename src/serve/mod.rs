@@ -96,6 +96,7 @@ fn serve<F: Future<Output = Result<(), ServeError>>>(
     // A key beside the database it opens protects nothing.
     let beside = places.config_home.as_ref().is_some_and(|folder| folder.starts_with(&settings.data_dir));
     let when_absent = if role == Role::Up && !beside { WhenAbsent::Make } else { WhenAbsent::Refuse };
+    crate::process::protect_memory();
     let (key, origin) = places.load(when_absent)?;
     if let Origin::Made(path) = &origin {
         tracing::info!(path = %path.display(), "made a master key");
