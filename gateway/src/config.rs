@@ -91,6 +91,13 @@ pub struct Limits {
     pub drain_timeout: Duration,
 }
 
+impl Limits {
+    /// How long so many bytes of a body may take at the least rate.
+    pub fn time_for_body(&self, bytes: u64) -> Duration {
+        Duration::from_millis(bytes.saturating_mul(1000) / self.body_rate_bytes_per_s.max(1))
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {

@@ -63,11 +63,16 @@ impl App {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Room for a buffered body, until the guard is dropped. None: all of it is taken.
-    pub(super) fn reserve_body(self: &Arc<Self>, bytes: usize) -> Option<BodyRoom> {
-        let before = self.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
-        let room = BodyRoom { app: Arc::clone(self), bytes };
-        (before.saturating_add(bytes) <= self.limits.buffered_bytes_max).then_some(room)
+    /// Bytes of request bodies that are held now.
+    pub fn buffered_bytes(&self) -> usize {
+        self.buffered_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Room for a buffered body, until the guard is dropped. None: it would not fit in what is left.
+    /// Room is taken by bytes that came, not by those announced: announcing costs a client nothing.
+    pub(super) fn room_for_body(self: &Arc<Self>, announced_bytes: usize) -> Option<BodyRoom> {
+        let fits = self.buffered_bytes().saturating_add(announced_bytes) <= self.limits.buffered_bytes_max;
+        fits.then(|| BodyRoom { app: Arc::clone(self), bytes: 0 })
     }
 
     /// A place for a connection, until the guard is dropped.
@@ -85,11 +90,12 @@ pub struct BodyRoom {
 }
 
 impl BodyRoom {
-    /// Takes more room. False: there is none.
-    pub(super) fn grow(&mut self, bytes: usize) -> bool {
-        let before = self.app.buffered_bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.bytes += bytes;
-        before.saturating_add(bytes) <= self.app.limits.buffered_bytes_max
+    /// Takes room for `total` bytes in all. False: there is none.
+    pub(super) fn grow_to(&mut self, total: usize) -> bool {
+        let more = total.saturating_sub(self.bytes);
+        let before = self.app.buffered_bytes.fetch_add(more, Ordering::Relaxed);
+        self.bytes += more;
+        before.saturating_add(more) <= self.app.limits.buffered_bytes_max
     }
 }
 

@@ -433,8 +433,7 @@ impl<'r, 'c> Relay<'r, 'c> {
     /// When a body that goes on at the least rate would have had to bring its next byte.
     fn upload_deadline(&self) -> Instant {
         let limits = self.plan.limits;
-        let earned = self.clock.uploaded_bytes / limits.body_rate_bytes_per_s.max(1);
-        self.clock.sent + limits.body_rate_grace + Duration::from_secs(earned)
+        self.clock.sent + limits.body_rate_grace + limits.time_for_body(self.clock.uploaded_bytes)
     }
 
     /// One timer for all limits. It is set no later than the shortest of them and is not moved when

@@ -252,7 +252,7 @@ async fn read_body(
     if announced.is_some_and(|length| length > limit_bytes) {
         return Err(Refusal::BodyTooLarge { limit_bytes }.into());
     }
-    let mut room = app.reserve_body(announced.unwrap_or(0)).ok_or(Refusal::Overloaded)?;
+    let mut room = app.room_for_body(announced.unwrap_or(0)).ok_or(Refusal::Overloaded)?;
     down.want_body();
     let mut pace = Pace::new(app);
     if let (Down::H1(h1), Some(length)) = (&mut *down, announced) {
@@ -270,7 +270,9 @@ async fn read_body(
                 )
                 .await?;
             have.map_err(stopped)?;
+            hold(&mut room, h1.wire.input.len().min(length))?;
         }
+        hold(&mut room, length)?;
         return Ok((h1.take_contiguous(length), room));
     }
     let mut whole = Whole::default();
@@ -286,13 +288,15 @@ async fn read_body(
         if whole.len > limit_bytes {
             return Err(Refusal::BodyTooLarge { limit_bytes }.into());
         }
-        if announced.is_none() && !room.grow(whole.take_growth()) {
-            return Err(Refusal::Overloaded.into());
-        }
+        hold(&mut room, whole.len)?;
         if let Upload::End { .. } = upload.map_err(stopped)? {
             return Ok((whole.into_bytes(), room));
         }
     }
+}
+
+fn hold(room: &mut BodyRoom, total_bytes: usize) -> Result<(), Refusal> {
+    if room.grow_to(total_bytes) { Ok(()) } else { Err(Refusal::Overloaded) }
 }
 
 fn stopped(error: DownError) -> Stopped {
@@ -308,7 +312,6 @@ struct Whole {
     first: Option<Bytes>,
     joined: BytesMut,
     len: usize,
-    counted: usize,
 }
 
 impl Whole {
@@ -322,10 +325,6 @@ impl Whole {
             self.joined.extend_from_slice(&first);
         }
         self.joined.extend_from_slice(&bytes);
-    }
-
-    fn take_growth(&mut self) -> usize {
-        self.len - std::mem::replace(&mut self.counted, self.len)
     }
 
     fn into_bytes(self) -> Bytes {
@@ -348,7 +347,7 @@ impl<'a> Pace<'a> {
     async fn keep<T>(&mut self, have: usize, reading: impl Future<Output = T>) -> Result<T, Refusal> {
         let limits = &self.app.limits;
         let began = *self.began.get_or_insert_with(Instant::now);
-        let earned = Duration::from_secs(have as u64 / limits.body_rate_bytes_per_s.max(1));
+        let earned = limits.time_for_body(have as u64);
         let deadline = (began + limits.body_rate_grace + earned).min(began + limits.body_timeout);
         tokio::time::timeout_at(deadline.into(), reading).await.map_err(|_| Refusal::BodyTooSlow)
     }

@@ -469,7 +469,8 @@ fn response_framing(headers: &[httparse::Header<'_>], minor: u8) -> Result<(Body
         (None, true) => Ok((BodyLength::Chunked, keep_alive)),
         (Some(0), false) => Ok((BodyLength::Empty, keep_alive)),
         (Some(length), false) => Ok((BodyLength::Known(length), keep_alive)),
-        (None, false) => Ok((BodyLength::UntilClose, false)),
+        // Whether the connection lives on is the caller's to say: an answer without a body has no length.
+        (None, false) => Ok((BodyLength::UntilClose, keep_alive)),
     }
 }
 
@@ -584,7 +585,8 @@ mod tests {
         for (raw, method, body, keep_alive) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Method::GET, BodyLength::Known(3), true),
             ("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Method::HEAD, BodyLength::Empty, true),
-            ("HTTP/1.1 204 No Content\r\n\r\n", Method::GET, BodyLength::Empty, false),
+            ("HTTP/1.1 204 No Content\r\n\r\n", Method::GET, BodyLength::Empty, true),
+            ("HTTP/1.1 200 OK\r\n\r\n", Method::HEAD, BodyLength::Empty, true),
             ("HTTP/1.1 304 x\r\nContent-Length: 9\r\n\r\n", Method::GET, BodyLength::Empty, true),
             ("HTTP/1.1 200\r\nTransfer-Encoding: Chunked\r\n\r\n", Method::GET, BodyLength::Chunked, true),
             ("HTTP/1.1 200 OK\r\n\r\n", Method::GET, BodyLength::UntilClose, false),

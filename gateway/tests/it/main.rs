@@ -10,7 +10,9 @@
 mod bodies;
 mod catalogue;
 mod credentials;
+mod framing;
 mod harness;
 mod hygiene;
+mod limits;
 mod names;
 mod routes;
