@@ -1,0 +1,8 @@
+//! nimgate from outside, as specifications: the real command, real sockets, one module a behaviour.
+
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod cli;
+mod drain;
+mod raw_http;
+mod roles;
