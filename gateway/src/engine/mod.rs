@@ -19,6 +19,7 @@ mod encode;
 mod forward;
 mod local;
 mod plan;
+mod read_body;
 mod relay;
 mod reply;
 mod serve;
