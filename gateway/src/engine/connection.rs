@@ -24,8 +24,8 @@ use super::encode::Fields;
 use super::local::LocalReply;
 use super::serve::{Served, serve};
 use super::wire::Wire;
-use crate::h1::head::{BodyLength, HeadLimits, parse_request};
-use crate::h1::{HeadError, RequestHead};
+use crate::h1::head::BodyLength;
+use crate::h1::{HeadError, HeadLimits, RequestHead, parse_request};
 use crate::refusal::Refusal;
 
 const H2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";

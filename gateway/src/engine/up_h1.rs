@@ -10,8 +10,7 @@ use super::down_h1::parse_trailers;
 use super::encode::{put_chunk_size, put_header};
 use super::up::{ReplyParts, UpError, UpEvent};
 use super::wire::Wire;
-use crate::h1::head::{AnswerError, parse_response};
-use crate::h1::{BodyDecoder, BodyEvent};
+use crate::h1::{AnswerError, BodyDecoder, BodyEvent, parse_response};
 use crate::headers;
 
 /// Bytes asked of the socket at a time: a burst of events in one read.

@@ -10,6 +10,10 @@
 
 pub mod body;
 pub mod head;
+pub mod request;
+pub mod response;
 
 pub use body::{BodyDecoder, BodyEvent, FramingError};
-pub use head::{Head, HeadError, RequestHead, ResponseHead};
+pub use head::Head;
+pub use request::{HeadError, HeadLimits, RequestHead, parse_request};
+pub use response::{AnswerError, ResponseHead, parse_response};
