@@ -62,7 +62,8 @@ impl AccessLog {
         let Some(lines) = &self.lines else { return };
         let path = entry.path.split('?').next().unwrap_or_default();
         let entry = Entry { path: cut(path), model: entry.model.map(cut), ..*entry };
-        let time = httpdate::fmt_http_date(std::time::SystemTime::now());
+        let now = time::OffsetDateTime::now_utc();
+        let time = now.format(&time::format_description::well_known::Rfc3339).unwrap_or_default();
         let Ok(mut line) = serde_json::to_vec(&Line { time, entry: &entry }) else { return };
         line.push(b'\n');
         if lines.try_send(line).is_err() {

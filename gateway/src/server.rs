@@ -111,7 +111,9 @@ impl Gateway {
         }
         let (admin, admin_address) = bind_admin(config.admin_listen, taking_over).await?;
         let metrics = Arc::new(Metrics::new()?);
-        let policy = Arc::new(config.egress.clone());
+        let mut policy = config.egress.clone();
+        policy.own = addresses.iter().copied().chain([admin_address]).collect();
+        let policy = Arc::new(policy);
         let idle_max = config.limits.pool_idle_per_endpoint_max;
         let endpoints = Arc::new(Endpoints::new(Arc::clone(&metrics), Arc::clone(&policy), idle_max));
         let routes = Arc::new(RouteStore::default());

@@ -4,7 +4,7 @@
 //! is made. Some addresses are blocked whatever the configuration says: link-local and cloud
 //! metadata, multicast, and the management ports of container runtimes.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::host_url::{Host, HostUrl};
@@ -27,6 +27,8 @@ pub struct EgressPolicy {
     pub allow_plaintext: bool,
     /// Private networks and names that are allowed one by one.
     pub allow: Vec<EgressRule>,
+    /// Our own listeners: a provider that points at one would call itself without end.
+    pub own: Vec<SocketAddr>,
 }
 
 /// One entry of `egress.allow`: a network in CIDR form, or a host name (`.suffix` for all below it).
@@ -40,6 +42,8 @@ pub enum EgressRule {
 pub enum EgressRefusal {
     #[error("{0} is never connected to (link-local, metadata, multicast or unspecified address)")]
     Forbidden(String),
+    #[error("{0} is this gateway itself")]
+    Own(SocketAddr),
     #[error("port {0} is a container runtime's management port")]
     ManagementPort(u16),
     #[error("{0} is a private address; add it to egress.allow to use it")]
@@ -51,7 +55,7 @@ pub enum EgressRefusal {
 impl EgressPolicy {
     /// The policy for an operator who is the user: private networks and plain http are fine.
     pub fn local() -> Self {
-        Self { allow_private: true, allow_plaintext: true, allow: Vec::new() }
+        Self { allow_private: true, allow_plaintext: true, ..Self::default() }
     }
 
     /// Judges a URL when it is written. Names are judged again, as addresses, at connect.
@@ -82,6 +86,9 @@ impl EgressPolicy {
     /// Judges the address a connection is about to be made to. `name` is what it was resolved from.
     pub fn check_address(&self, ip: IpAddr, port: u16, name: Option<&str>) -> Result<(), EgressRefusal> {
         check_port(port)?;
+        if self.is_own(ip, port) {
+            return Err(EgressRefusal::Own(SocketAddr::new(ip, port)));
+        }
         match class_of(ip) {
             Class::Forbidden => Err(EgressRefusal::Forbidden(ip.to_string())),
             Class::Public => Ok(()),
@@ -92,6 +99,13 @@ impl EgressPolicy {
                 if allowed { Ok(()) } else { Err(EgressRefusal::Private(ip.to_string())) }
             }
         }
+    }
+
+    fn is_own(&self, ip: IpAddr, port: u16) -> bool {
+        self.own.iter().any(|own| {
+            let reached = own.ip() == ip || (own.ip().is_unspecified() && ip.is_loopback());
+            own.port() == port && reached
+        })
     }
 
     fn allows_name(&self, name: &str) -> bool {
@@ -258,6 +272,15 @@ mod tests {
         }
         assert!(!judge(&listed, "https://192.168.1.10:8000/"));
         assert!(!judge(&closed, "https://[::ffff:127.0.0.1]/"));
+    }
+
+    #[test]
+    fn a_provider_cannot_be_the_gateway_itself() {
+        let own = ["127.0.0.1:8080", "0.0.0.0:9000"].map(|a| a.parse().unwrap()).to_vec();
+        let policy = EgressPolicy { own, ..EgressPolicy::local() };
+        assert!(!judge(&policy, "http://127.0.0.1:8080/v1"));
+        assert!(!judge(&policy, "http://127.0.0.1:9000/v1"));
+        assert!(judge(&policy, "http://127.0.0.1:8081/v1"));
     }
 
     #[test]

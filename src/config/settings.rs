@@ -105,6 +105,11 @@ impl Settings {
     }
 
     /// Where a running gateway hands its listeners over to the next one.
+    /// Where this process listens, as far as it is known before binding: no provider may point there.
+    pub fn own_addresses(&self) -> Vec<SocketAddr> {
+        self.listen.iter().copied().chain([self.admin_listen]).filter(|address| address.port() != 0).collect()
+    }
+
     pub fn upgrade_socket(&self) -> PathBuf {
         self.data_dir.join(format!("upgrade-{}.sock", self.first_port()))
     }
@@ -286,6 +291,7 @@ impl Reader {
             allow,
             allow_private: self.switch(keys::EGRESS_ALLOW_PRIVATE).unwrap_or(default.allow_private),
             allow_plaintext: self.switch(keys::EGRESS_ALLOW_PLAINTEXT).unwrap_or(default.allow_plaintext),
+            ..EgressPolicy::default()
         }
     }
 

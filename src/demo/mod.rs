@@ -79,7 +79,8 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
     let admin = banner::url(combined.gateway.admin_address(), false);
     let (stop, stopped) = watch::channel(Stop::Run);
     let mut served = tokio::spawn(combined.run(stopped, watch::channel(false).1));
-    tokio::spawn(signals.drive(stop.clone(), || tracing::warn!("a demo hands nothing over")));
+    let nothing = || tracing::warn!("a demo hands nothing over and reloads nothing");
+    tokio::spawn(signals.drive(stop.clone(), nothing, nothing));
     let told = tokio::select! {
         told = story::tell(&base, &admin, &upstream, once) => told,
         ended = &mut served => return joined(ended),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use gateway::{Gateway, Stop};
+use proto_shared::egress::EgressPolicy;
 use registry::{DiscoveryConfig, OpenError, Registry, RegistryConfig};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
@@ -48,8 +49,9 @@ pub async fn up(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     let combined = Combined::bind(&start, upgrade).await?;
     announce(&start, &combined.gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
-    let (ask, handed_over) = hand_over_on_request(&start, combined.gateway.handle(), stop.clone());
-    tokio::spawn(signals.drive(stop, ask));
+    let handle = combined.gateway.handle();
+    let (ask, handed_over) = hand_over_on_request(&start, handle.clone(), stop.clone());
+    tokio::spawn(signals.drive(stop, ask, move || reload(&handle)));
     combined.run(stopped, handed_over).await
 }
 
@@ -60,8 +62,9 @@ pub async fn gateway(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     let gateway = Gateway::bind(start.settings.gateway_config(), start.key.clone(), take_over).await?;
     announce(&start, &gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
-    let (ask, _) = hand_over_on_request(&start, gateway.handle(), stop.clone());
-    tokio::spawn(signals.drive(stop, ask));
+    let handle = gateway.handle();
+    let (ask, _) = hand_over_on_request(&start, handle.clone(), stop.clone());
+    tokio::spawn(signals.drive(stop, ask, move || reload(&handle)));
     gateway.run(stopped).await;
     Ok(())
 }
@@ -76,7 +79,8 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
     let bound = listener.local_addr().unwrap_or(address);
     banner::show(&banner::registry(&start.settings, bound, &start.origin), gateway::AccessLog::Off);
     let (stop, mut stopped) = watch::channel(Stop::Run);
-    tokio::spawn(signals.drive(stop, || tracing::warn!("a registry has no listeners to hand over")));
+    let nothing = || tracing::warn!("a registry has no listeners to hand over and no certificate to reload");
+    tokio::spawn(signals.drive(stop, nothing, nothing));
     let mut serving = Serving::new(&registry);
     serving.listen(move |stop| async move { registry.serve_tcp(listener, stop).await });
     let told = async { stopped.wait_for(|stop| *stop != Stop::Run).await.map(drop) };
@@ -189,7 +193,7 @@ async fn open(start: &Start) -> Result<Registry, ServeError> {
     let config = RegistryConfig {
         data_dir: settings.data_dir.clone(),
         master_key: start.key.clone(),
-        egress: settings.egress.clone(),
+        egress: EgressPolicy { own: settings.own_addresses(), ..settings.egress.clone() },
         discovery: DiscoveryConfig {
             upstream_ca: settings.upstream_ca.clone(),
             ..DiscoveryConfig::default()
@@ -246,6 +250,14 @@ fn hand_over_on_request(
         stop.send_replace(Stop::Drain);
     });
     (move || asked.notify_one(), seen)
+}
+
+/// What SIGHUP does: the certificate files are read again. A bad pair leaves the old one.
+fn reload(gateway: &gateway::Handle) {
+    match gateway.reload_certificate() {
+        Ok(()) => tracing::info!("certificate read again"),
+        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
+    }
 }
 
 /// Resolves when the listeners are handed over; never where nobody can ask for it.

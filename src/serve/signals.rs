@@ -1,7 +1,8 @@
 //! All signals of a serving process, in one place.
 //!
 //! SIGTERM drains; a second one ends at once. SIGINT the same, with a word to whoever pressed the key.
-//! SIGQUIT asks for the listeners to be handed over to the next process.
+//! SIGQUIT asks for the listeners to be handed over to the next process. SIGHUP has the certificate files
+//! read again.
 
 use std::io;
 
@@ -14,6 +15,7 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     quit: Signal,
+    hangup: Signal,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +23,7 @@ enum Asked {
     Terminate,
     Interrupt,
     HandOver,
+    Reload,
 }
 
 impl Signals {
@@ -29,16 +32,24 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             quit: signal(SignalKind::quit())?,
+            hangup: signal(SignalKind::hangup())?,
         })
     }
 
     /// Turns signals into stops for as long as it is polled.
-    pub async fn drive(mut self, stop: watch::Sender<Stop>, hand_over: impl Fn()) {
+    pub async fn drive(mut self, stop: watch::Sender<Stop>, hand_over: impl Fn(), reload: impl Fn()) {
         loop {
             let asked = self.next().await;
-            if asked == Asked::HandOver {
-                hand_over();
-                continue;
+            match asked {
+                Asked::HandOver => {
+                    hand_over();
+                    continue;
+                }
+                Asked::Reload => {
+                    reload();
+                    continue;
+                }
+                Asked::Terminate | Asked::Interrupt => {}
             }
             let next = after(*stop.borrow());
             if asked == Asked::Interrupt && next == Stop::Drain {
@@ -54,6 +65,7 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Terminate,
             _ = self.interrupt.recv() => Asked::Interrupt,
             _ = self.quit.recv() => Asked::HandOver,
+            _ = self.hangup.recv() => Asked::Reload,
         }
     }
 }

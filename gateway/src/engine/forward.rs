@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use pingora::protocols::tls::ALPN;
 
 use super::app::App;
 use super::context::RequestContext;
@@ -129,7 +130,9 @@ async fn attempt(
 ) -> Next {
     let provider = candidate.provider;
     let metrics = &provider.endpoint.metrics;
-    let connection = match connect(app, down, provider, fresh).await {
+    // An upgrade needs HTTP/1, and a connection of its own.
+    let alpn = if forward.request.websocket { ALPN::H1 } else { ALPN::H2H1 };
+    let connection = match connect(app, down, provider, fresh || forward.request.websocket, alpn).await {
         Ok(connection) => connection,
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
@@ -195,11 +198,12 @@ async fn connect(
     down: &mut Down<'_>,
     provider: &Provider,
     fresh: bool,
+    alpn: ALPN,
 ) -> Result<Connection, Option<ConnectError>> {
     if !fresh && let Some(connection) = app.connector.reuse(&provider.endpoint).await {
         return Ok(connection);
     }
-    let connecting = app.connector.connect(&provider.endpoint);
+    let connecting = app.connector.connect(&provider.endpoint, alpn);
     tokio::select! {
         biased;
         connection = connecting => connection.map_err(Some),

@@ -1,8 +1,10 @@
 //! After a 101: bytes both ways until either side ends. The two protocols agreed; nothing is looked at.
 
-use bytes::BufMut;
-use bytes::BytesMut;
-use tokio::io::AsyncWriteExt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{BufMut, BytesMut};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::down_h1::H1Down;
 use super::encode::{put_header, put_status_line};
@@ -12,6 +14,8 @@ use crate::headers::{Nominated, may_go_downstream};
 
 /// Buffer of each direction.
 const BUFFER_BYTES: usize = 8 * 1024;
+/// After one side has ended: how long the other may say its last word.
+const HALF_OPEN_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Passes the upstream's 101 on and tunnels. Gives the bytes sent to the client.
 pub async fn run(down: &mut H1Down, up: H1Up, head: &ResponseHead, request_id: &[u8]) -> u64 {
@@ -35,7 +39,34 @@ pub async fn run(down: &mut H1Down, up: H1Up, head: &ResponseHead, request_id: &
     if !first.is_empty() && up.write_all(&first).await.is_err() {
         return 0;
     }
-    let both =
-        tokio::io::copy_bidirectional_with_sizes(down.wire.io_mut(), &mut up, BUFFER_BYTES, BUFFER_BYTES);
-    both.await.map_or(0, |(_, to_client)| to_client)
+    both_ways(down.wire.io_mut(), &mut up).await
+}
+
+async fn both_ways(
+    client: impl AsyncRead + AsyncWrite + Unpin,
+    upstream: impl AsyncRead + AsyncWrite + Unpin,
+) -> u64 {
+    let (client_reads, client_writes) = tokio::io::split(client);
+    let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
+    let (to_client, to_upstream) = (AtomicU64::new(0), AtomicU64::new(0));
+    let mut up = std::pin::pin!(pass(client_reads, upstream_writes, &to_upstream));
+    let mut down = std::pin::pin!(pass(upstream_reads, client_writes, &to_client));
+    tokio::select! {
+        () = &mut up => drop(tokio::time::timeout(HALF_OPEN_TIMEOUT, down).await),
+        () = &mut down => drop(tokio::time::timeout(HALF_OPEN_TIMEOUT, up).await),
+    }
+    to_client.into_inner()
+}
+
+/// Passes bytes on until `from` ends or `to` takes no more, then says so to `to`.
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, passed: &AtomicU64) {
+    let mut buffer = vec![0; BUFFER_BYTES];
+    while let Ok(n @ 1..) = from.read(&mut buffer).await {
+        let piece = buffer.get(..n).unwrap_or_default();
+        if to.write_all(piece).await.is_err() || to.flush().await.is_err() {
+            return;
+        }
+        passed.fetch_add(n as u64, Ordering::Relaxed);
+    }
+    let _ = to.shutdown().await;
 }

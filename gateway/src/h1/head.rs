@@ -52,6 +52,11 @@ pub enum BodyLength {
     UntilClose,
 }
 
+/// Lines end in CR LF only: a bare LF is where two parsers would part ways.
+pub(super) fn has_bare_line_feed(raw: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw.get(at - 1) != Some(&b'\r'))
+}
+
 /// Where a complete head ends in `buffer`; bare line feeds end nothing.
 pub(super) fn head_end(buffer: &[u8]) -> Option<usize> {
     memchr::memmem::find(buffer, b"\r\n\r\n").map(|at| at + 4)

@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use http::{Method, StatusCode};
 
 use super::head::{
-    BodyLength, HEADER_LINES_MAX, Head, field_ranges, head_end, parse_length, range_in, tokens,
+    BodyLength, HEADER_LINES_MAX, Head, field_ranges, has_bare_line_feed, head_end, parse_length, range_in,
+    tokens,
 };
 
 /// Why a head is refused. After one of these the connection closes.
@@ -165,10 +166,6 @@ fn skip_leading_line_ends(buffer: &mut BytesMut) {
     while buffer.starts_with(b"\r\n") {
         let _ = buffer.split_to(2);
     }
-}
-
-fn has_bare_line_feed(raw: &[u8]) -> bool {
-    memchr::memchr_iter(b'\n', raw).any(|at| at == 0 || raw.get(at - 1) != Some(&b'\r'))
 }
 
 fn parse_method(method: &str) -> Result<Method, HeadError> {

@@ -5,7 +5,9 @@ use std::mem::MaybeUninit;
 use bytes::BytesMut;
 use http::{Method, StatusCode};
 
-use super::head::{BodyLength, HEADER_LINES_MAX, Head, field_ranges, head_end, parse_length, tokens};
+use super::head::{
+    BodyLength, HEADER_LINES_MAX, Head, field_ranges, has_bare_line_feed, head_end, parse_length, tokens,
+};
 
 #[derive(Debug, Clone)]
 pub struct ResponseHead {
@@ -36,12 +38,20 @@ pub fn parse_response(
     method: &Method,
 ) -> Result<Option<ResponseHead>, AnswerError> {
     let Some(end) = head_end(buffer) else {
-        return if buffer.len() > bytes_max { Err(AnswerError::TooLarge) } else { Ok(None) };
+        return match () {
+            () if buffer.len() > bytes_max => Err(AnswerError::TooLarge),
+            // Not HTTP/1 at all, or bare line feeds: say so now instead of waiting for a time-out.
+            () if !begins_an_answer(buffer) || has_bare_line_feed(buffer) => Err(AnswerError::Malformed),
+            () => Ok(None),
+        };
     };
     if end > bytes_max {
         return Err(AnswerError::TooLarge);
     }
     let raw = buffer.split_to(end).freeze();
+    if has_bare_line_feed(&raw) {
+        return Err(AnswerError::Malformed);
+    }
     let mut lines = [const { MaybeUninit::uninit() }; HEADER_LINES_MAX];
     let mut response = httparse::Response::new(&mut []);
     let status = httparse::ParserConfig::default()
@@ -64,6 +74,12 @@ pub fn parse_response(
         minor_version: minor,
         head: Head { fields, raw },
     }))
+}
+
+fn begins_an_answer(buffer: &[u8]) -> bool {
+    const BEGIN: &[u8] = b"HTTP/1.";
+    let n = buffer.len().min(BEGIN.len());
+    buffer.get(..n) == BEGIN.get(..n)
 }
 
 fn response_framing(headers: &[httparse::Header<'_>], minor: u8) -> Result<(BodyLength, bool), AnswerError> {

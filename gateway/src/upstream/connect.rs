@@ -84,7 +84,7 @@ impl Connector {
     pub async fn reuse(&self, endpoint: &Endpoint) -> Option<Connection> {
         if endpoint.is_tls() {
             for address in endpoint.addresses.get(Duration::ZERO).await.ok()?.iter() {
-                let peer = tls_peer(endpoint, *address);
+                let peer = tls_peer(endpoint, *address, ALPN::H2H1);
                 if let Ok(Some(session)) = self.h2.reused_http_session(&peer).await {
                     return Some(Connection::H2 {
                         session: Box::new(session),
@@ -97,8 +97,8 @@ impl Connector {
         endpoint.pool.take().map(|stream| Connection::H1 { stream, reused: true })
     }
 
-    /// A new connection: the endpoint's addresses are tried in order.
-    pub async fn connect(&self, endpoint: &Endpoint) -> Result<Connection, ConnectError> {
+    /// A new connection: the endpoint's addresses are tried in order. With TLS, `alpn` is offered.
+    pub async fn connect(&self, endpoint: &Endpoint, alpn: ALPN) -> Result<Connection, ConnectError> {
         let limit = endpoint.timeouts.connect;
         let addresses = endpoint.addresses.get(limit).await.map_err(|outcome| match outcome {
             Outcome::Refused(refusal) => ConnectError::Forbidden(refusal.to_string()),
@@ -117,7 +117,7 @@ impl Connector {
             }
             let connecting = async {
                 if endpoint.is_tls() {
-                    self.connect_tls(endpoint, address).await
+                    self.connect_tls(endpoint, address, alpn.clone()).await
                 } else {
                     connect_plain(address).await
                 }
@@ -135,8 +135,9 @@ impl Connector {
         &self,
         endpoint: &Endpoint,
         address: SocketAddr,
+        alpn: ALPN,
     ) -> Result<Connection, ConnectError> {
-        let peer = tls_peer(endpoint, address);
+        let peer = tls_peer(endpoint, address, alpn);
         let session = self.h2.new_http_session::<_, ()>(&peer).await.map_err(|error| tls_error(&error))?;
         match session {
             HttpSession::H2(session) => {
@@ -185,7 +186,7 @@ fn tls_error(error: &pingora::Error) -> ConnectError {
 
 /// The one place that builds a peer: every time-out is set, and the group key keeps connections
 /// opened for one provider from serving another.
-fn tls_peer(endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
+fn tls_peer(endpoint: &Endpoint, address: SocketAddr, alpn: ALPN) -> HttpPeer {
     use std::hash::{DefaultHasher, Hash, Hasher};
     let name = match endpoint.url.host() {
         Host::Name(name) => name.to_string(),
@@ -201,7 +202,7 @@ fn tls_peer(endpoint: &Endpoint, address: SocketAddr) -> HttpPeer {
     options.read_timeout = Some(limits.first_byte.max(limits.idle));
     options.write_timeout = Some(limits.idle);
     options.idle_timeout = Some(limits.pool_idle);
-    options.alpn = ALPN::H2H1;
+    options.alpn = alpn;
     options.max_h2_streams = H2_STREAMS_PER_CONNECTION;
     options.h2_stream_window_size = Some(H2_STREAM_WINDOW_BYTES);
     options.h2_connection_window_size = Some(H2_CONNECTION_WINDOW_BYTES);
