@@ -104,12 +104,12 @@ impl Settings {
         registry_socket(&self.data_dir)
     }
 
-    /// Where a running gateway hands its listeners over to the next one.
     /// Where this process listens, as far as it is known before binding: no provider may point there.
     pub fn own_addresses(&self) -> Vec<SocketAddr> {
         self.listen.iter().copied().chain([self.admin_listen]).filter(|address| address.port() != 0).collect()
     }
 
+    /// Where a running gateway hands its listeners over to the next one.
     pub fn upgrade_socket(&self) -> PathBuf {
         self.data_dir.join(format!("upgrade-{}.sock", self.first_port()))
     }
