@@ -48,25 +48,27 @@ async fn both_ways(
 ) -> u64 {
     let (client_reads, client_writes) = tokio::io::split(client);
     let (upstream_reads, upstream_writes) = tokio::io::split(upstream);
-    let (to_client, to_upstream) = (AtomicU64::new(0), AtomicU64::new(0));
-    let mut up = std::pin::pin!(pass(client_reads, upstream_writes, &to_upstream));
-    let mut down = std::pin::pin!(pass(upstream_reads, client_writes, &to_client));
+    let sent = AtomicU64::new(0);
+    let mut up = std::pin::pin!(pass(client_reads, upstream_writes, |_| {}));
+    let mut down = std::pin::pin!(pass(upstream_reads, client_writes, |bytes| {
+        sent.fetch_add(bytes, Ordering::Relaxed);
+    }));
     tokio::select! {
         () = &mut up => drop(tokio::time::timeout(HALF_OPEN_TIMEOUT, down).await),
         () = &mut down => drop(tokio::time::timeout(HALF_OPEN_TIMEOUT, up).await),
     }
-    to_client.into_inner()
+    sent.load(Ordering::Relaxed)
 }
 
 /// Passes bytes on until `from` ends or `to` takes no more, then says so to `to`.
-async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, passed: &AtomicU64) {
+async fn pass(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, count: impl Fn(u64)) {
     let mut buffer = vec![0; BUFFER_BYTES];
     while let Ok(n @ 1..) = from.read(&mut buffer).await {
         let piece = buffer.get(..n).unwrap_or_default();
         if to.write_all(piece).await.is_err() || to.flush().await.is_err() {
             return;
         }
-        passed.fetch_add(n as u64, Ordering::Relaxed);
+        count(n as u64);
     }
     let _ = to.shutdown().await;
 }

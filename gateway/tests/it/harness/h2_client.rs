@@ -67,6 +67,11 @@ impl H2Client {
         Self { send, driver }
     }
 
+    /// For a request that is not made by the rules.
+    pub async fn ready(&mut self) -> Result<SendRequest<Bytes>, h2::Error> {
+        within("room for a stream", self.send.clone().ready()).await
+    }
+
     /// Sends a head; the body is the test's to send.
     pub async fn open(&mut self, request: http::request::Builder) -> (ResponseFuture, SendStream<Bytes>) {
         let mut send = within("room for a stream", self.send.clone().ready()).await.unwrap();
