@@ -8,6 +8,7 @@ use http::{HeaderMap, Method, StatusCode};
 use super::down_h1::H1Down;
 use super::down_h2::H2Down;
 use super::encode::{Fields, Framing};
+use super::timer::LazyTimer;
 use crate::h1::head::BodyLength;
 use crate::headers::Nominated;
 
@@ -115,6 +116,14 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.poll_gone(cx),
             Self::H2(h2) => h2.poll_gone(cx),
+        }
+    }
+
+    /// The timer of the connection or stream.
+    pub fn timer(&mut self) -> &mut LazyTimer {
+        match self {
+            Self::H1(h1) => &mut h1.timer,
+            Self::H2(h2) => &mut h2.timer,
         }
     }
 

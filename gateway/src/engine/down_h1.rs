@@ -7,6 +7,7 @@ use http::{HeaderMap, HeaderName, HeaderValue};
 
 use super::down::{DownError, ReplyHead, Upload};
 use super::encode::{Framing, put_chunk_size, put_content_length, put_header, put_status_line};
+use super::timer::LazyTimer;
 use super::wire::Wire;
 use crate::h1::head::BodyLength;
 use crate::h1::{BodyDecoder, BodyEvent, RequestHead};
@@ -24,6 +25,7 @@ const HEAD_BYTES_USUAL: usize = 512;
 
 pub struct H1Down {
     pub wire: Wire,
+    pub timer: LazyTimer,
     body: BodyDecoder,
     chunked_reply: bool,
     /// The client waits for `100 Continue`.
@@ -38,6 +40,7 @@ impl H1Down {
     pub fn new(wire: Wire) -> Self {
         Self {
             wire,
+            timer: LazyTimer::default(),
             body: BodyDecoder::new(BodyLength::Empty),
             chunked_reply: false,
             owes_continue: false,

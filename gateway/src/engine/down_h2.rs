@@ -11,9 +11,11 @@ use pingora::protocols::http::v2::server::HttpSession;
 
 use super::down::{DownError, ReplyHead, Upload};
 use super::encode::Framing;
+use super::timer::LazyTimer;
 use crate::headers;
 
 pub struct H2Down {
+    pub timer: LazyTimer,
     session: HttpSession,
     body_done: bool,
     /// There once a head with a body was sent.
@@ -35,6 +37,7 @@ impl H2Down {
     pub fn new(session: HttpSession) -> Self {
         let body_done = session.is_body_done();
         Self {
+            timer: LazyTimer::default(),
             session,
             body_done,
             writer: None,

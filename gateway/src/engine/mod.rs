@@ -10,6 +10,8 @@
 
 pub mod app;
 pub mod connection;
+mod connection_h1;
+mod connection_h2;
 pub mod context;
 mod control;
 mod down;
@@ -23,6 +25,7 @@ mod read_body;
 mod relay;
 mod reply;
 mod serve;
+mod timer;
 mod tunnel;
 mod up;
 mod up_h1;

@@ -7,10 +7,6 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http::Method;
-use tokio::time::Sleep;
-
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead, Upload};
 use super::reply::Reply;
@@ -18,6 +14,8 @@ use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
 use crate::upstream::endpoint::Timeouts;
+use bytes::Bytes;
+use http::Method;
 
 /// Unsent bytes beyond which the other side is not read.
 const BACKLOG_BYTES_MAX: usize = 64 * 1024;
@@ -134,7 +132,6 @@ struct Clock {
     down_wrote: Instant,
     up_wrote: Instant,
     uploaded_bytes: u64,
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 impl Clock {
@@ -181,7 +178,6 @@ impl<'r, 'c> Relay<'r, 'c> {
             down_wrote: now,
             up_wrote: now,
             uploaded_bytes: 0,
-            timer: None,
         };
         Self {
             down,
@@ -436,35 +432,10 @@ impl<'r, 'c> Relay<'r, 'c> {
         self.clock.sent + limits.body_rate_grace + limits.time_for_body(self.clock.uploaded_bytes)
     }
 
-    /// One timer for all limits. It is set no later than the shortest of them and is not moved when
-    /// bytes flow; when it fires, the limits are looked at again.
+    /// One timer for all limits. When it fires, the limits are looked at again.
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
-        loop {
-            let (at, limit) = self.next_limit();
-            let mut timer = match self.clock.timer.take() {
-                Some(timer) => timer,
-                None => {
-                    let soonest = self.clock.now() + self.shortest_limit();
-                    Box::pin(tokio::time::sleep_until(at.min(soonest).into()))
-                }
-            };
-            if timer.deadline() > at.into() {
-                timer.as_mut().reset(at.into());
-            }
-            if timer.as_mut().poll(cx).is_pending() {
-                self.clock.timer = Some(timer);
-                return Poll::Pending;
-            }
-            self.clock.now = None;
-            if self.clock.now() >= at {
-                return Poll::Ready(Step::Expired(limit));
-            }
-        }
-    }
-
-    fn shortest_limit(&self) -> Duration {
-        let (times, limits) = (&self.plan.timeouts, self.plan.limits);
-        times.first_byte.min(times.idle).min(limits.write_stall_timeout).min(limits.body_rate_grace)
+        let (at, limit) = self.next_limit();
+        self.down.timer().poll_until(cx, at.into()).map(|()| Step::Expired(limit))
     }
 
     fn account(&self) {
