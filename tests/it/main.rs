@@ -6,3 +6,4 @@ mod cli;
 mod drain;
 mod raw_http;
 mod roles;
+mod upgrade;

@@ -2,6 +2,7 @@
 //! soon everywhere, and nothing that is served depends on the registry being there.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use integration_tests::client::{chat_body, stream_body};
 use integration_tests::{Home, Process, Serving, eventually};
@@ -51,6 +52,29 @@ impl Cluster {
         a.add_provider(&home, "first", &sim.url(), "m").await;
         b.serves("m").await;
         Self { home, registry_address, registry, a, b, sim }
+    }
+
+    /// Kills the registry and gateway A, whose routes are on disk by then.
+    async fn kill_registry_and_a(&mut self) {
+        let saved = async || {
+            self.snapshot("json").is_some_and(|text| text.contains(r#""served_name":"m""#)).then_some(())
+        };
+        eventually("the routes are saved", saved).await;
+        self.registry.kill().await;
+        self.a.process.kill().await;
+    }
+
+    /// Where gateway A keeps its routes; the file is told apart by the port that was asked for.
+    fn snapshot_path(&self, extension: &str) -> PathBuf {
+        self.home.path().join("a").join("routes-0").with_extension(extension)
+    }
+
+    fn snapshot(&self, extension: &str) -> Option<String> {
+        std::fs::read_to_string(self.snapshot_path(extension)).ok()
+    }
+
+    async fn restart_a(&mut self) {
+        self.a = self.home.gateway("a", self.registry_address, &[]).await;
     }
 
     async fn restart_registry(&mut self) {
@@ -111,10 +135,8 @@ async fn gateways_serve_on_while_the_registry_is_dead_and_follow_it_when_it_is_b
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_boots_from_its_last_routes_while_the_registry_is_dead() {
     let mut cluster = Cluster::start().await;
-    cluster.registry.kill().await;
-    // The snapshot's file is told apart by the port that was asked for, so the same flags find it.
-    cluster.a.process.kill().await;
-    cluster.a = cluster.home.gateway("a", cluster.registry_address, &[]).await;
+    cluster.kill_registry_and_a().await;
+    cluster.restart_a().await;
     chats(&cluster.a, CHAT, "m").await.unwrap();
     assert_eq!(cluster.a.get("/health/ready").await.unwrap().status, 200);
 
@@ -127,6 +149,25 @@ async fn a_gateway_boots_from_its_last_routes_while_the_registry_is_dead() {
     })
     .await;
     cluster.a.serves("second").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_boots_from_the_routes_before_when_the_last_ones_are_damaged_or_half_saved() {
+    let mut cluster = Cluster::start().await;
+    cluster.kill_registry_and_a().await;
+    let whole = cluster.snapshot("json").unwrap();
+    for damaged in [Some(&whole[..whole.len() / 2]), Some(""), None] {
+        std::fs::write(cluster.snapshot_path("previous"), &whole).unwrap();
+        match damaged {
+            Some(text) => std::fs::write(cluster.snapshot_path("json"), text).unwrap(),
+            // As after a crash between the two renames of a save.
+            None => std::fs::remove_file(cluster.snapshot_path("json")).unwrap(),
+        }
+        cluster.restart_a().await;
+        let served = chats(&cluster.a, CHAT, "m").await;
+        assert!(served.is_ok(), "with {damaged:?}: {served:?}");
+        cluster.a.process.kill().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

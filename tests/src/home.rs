@@ -99,16 +99,32 @@ impl Home {
 
     /// `nimgate up` on free ports.
     pub async fn up(&self, flags: &[&str]) -> Serving {
-        self.front(&["up"], "data", flags).await
+        self.up_at(ANY_PORT, ANY_PORT, flags).await
+    }
+
+    /// `nimgate up` on these addresses.
+    pub async fn up_at(&self, listen: &str, admin: &str, flags: &[&str]) -> Serving {
+        self.front(&["up"], "data", [listen, admin], flags).await
     }
 
     /// `nimgate gateway` on free ports, with a data folder of its own.
     pub async fn gateway(&self, name: &str, registry: SocketAddr, flags: &[&str]) -> Serving {
-        self.front(&["gateway", "--registry", &format!("http://{registry}")], name, flags).await
+        self.gateway_at(name, registry, [ANY_PORT, ANY_PORT], flags).await
     }
 
-    async fn front(&self, command: &[&str], data: &str, flags: &[&str]) -> Serving {
-        let listen = ["--listen", ANY_PORT, "--admin-listen", ANY_PORT];
+    /// The same on these addresses: public and admin.
+    pub async fn gateway_at(
+        &self,
+        name: &str,
+        registry: SocketAddr,
+        at: [&str; 2],
+        flags: &[&str],
+    ) -> Serving {
+        self.front(&["gateway", "--registry", &format!("http://{registry}")], name, at, flags).await
+    }
+
+    async fn front(&self, command: &[&str], data: &str, at: [&str; 2], flags: &[&str]) -> Serving {
+        let listen = ["--listen", at[0], "--admin-listen", at[1]];
         let mut process = self.serve(command, data, &listen, flags);
         let address = process.prints("its address", |text| address_after(text, "API")).await;
         let admin = process.prints("its admin address", |text| address_after(text, "admin")).await;
@@ -128,6 +144,15 @@ impl Home {
         command.args(listen).arg("--data-dir").arg(data).arg("--master-key-file").arg(key).args(flags);
         Process::start(command)
     }
+}
+
+/// An address nobody listens on now, for what must be known before it is listened on.
+///
+/// # Panics
+/// When there is none.
+pub fn free_address() -> String {
+    let address = std::net::TcpListener::bind(ANY_PORT).and_then(|listener| listener.local_addr());
+    address.map_or_else(|e| panic!("no free port: {e}"), |address| address.to_string())
 }
 
 /// The address in a line such as `  API      http://127.0.0.1:4711  (…)`. The line must be whole.

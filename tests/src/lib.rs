@@ -16,7 +16,7 @@ pub mod raw;
 pub mod recorder;
 pub mod wait;
 
-pub use home::{Ended, Home, Serving};
+pub use home::{Ended, Home, Serving, free_address};
 pub use process::Process;
 pub use wait::{DEADLINE, eventually, within};
 
