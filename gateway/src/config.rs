@@ -22,7 +22,7 @@ pub struct GatewayConfig {
     pub egress: EgressPolicy,
     pub limits: Limits,
     pub access_log: AccessLog,
-    /// Further trusted roots for upstream TLS (PEM), beside the public ones.
+    /// Further trusted roots for upstream TLS (PEM), beside the system's.
     pub upstream_ca: Option<PathBuf>,
 }
 

@@ -27,6 +27,7 @@ use crate::feed::Feed;
 use crate::metrics::Metrics;
 use crate::route::RouteStore;
 use crate::tls::{self, Certificate, TlsError};
+use crate::upstream::roots::{Roots, RootsError};
 use crate::upstream::{Connector, Endpoints};
 
 /// Read buffer below TLS: smaller than a record costs system calls.
@@ -65,6 +66,8 @@ pub enum StartError {
     Bind { address: SocketAddr, source: std::io::Error },
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    #[error("TLS to upstreams: {0}")]
+    Roots(#[from] RootsError),
     #[error("can't take over the listeners of the running process through {path}: {why}")]
     TakeOver { path: String, why: String },
     #[error("metrics can't be registered: {0}")]
@@ -130,7 +133,7 @@ impl Gateway {
             config.limits.clone(),
             routes,
             endpoints,
-            Connector::new(policy, config.upstream_ca.as_deref()),
+            Connector::new(policy, &Roots::load(config.upstream_ca.as_deref())?),
             control_upstream(config.registry.clone()),
             Arc::clone(&metrics),
             AccessLog::new(config.access_log, metrics.access_log_dropped.clone()),

@@ -4,7 +4,7 @@
 //! the framework's connectors, which also pool HTTP/2 connections.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +22,7 @@ use tokio::net::{TcpStream, UnixStream};
 
 use super::dns::Outcome;
 use super::endpoint::Endpoint;
+use super::roots::Roots;
 
 /// Streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_PER_CONNECTION: usize = 100;
@@ -73,10 +74,9 @@ pub struct Connector {
 }
 
 impl Connector {
-    /// `ca_file` replaces the system's roots for upstream TLS.
-    pub fn new(policy: Arc<EgressPolicy>, ca_file: Option<&Path>) -> Self {
+    pub fn new(policy: Arc<EgressPolicy>, roots: &Roots) -> Self {
         let mut options = ConnectorOptions::new(H2_IDLE_MAX);
-        options.ca_file = ca_file.map(|path| path.to_string_lossy().into_owned());
+        options.ca_file = Some(roots.path());
         Self { h2: v2::Connector::new(Some(options)), policy }
     }
 

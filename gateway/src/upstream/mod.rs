@@ -9,6 +9,7 @@ pub mod connect;
 pub mod dns;
 pub mod endpoint;
 pub mod pool;
+pub mod roots;
 
 pub use connect::{ConnectError, Connection, Connector};
 pub use endpoint::{Endpoint, Endpoints};

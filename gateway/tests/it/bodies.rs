@@ -31,7 +31,9 @@ fn assert_same(arrived: &[u8], expected: &[u8], case: &str) {
 #[tokio::test]
 async fn bodies_of_all_sizes_arrive_whole_over_http1() {
     let upstream = Scripted::obliging().await;
-    let world = World::start(Routes::usual(&upstream.url(), "served/m1")).await;
+    let routes =
+        Routes::usual_with(&upstream.url(), "served/m1", |p| p.timeouts.pool_idle_timeout_ms = 600_000);
+    let world = World::start(routes).await;
     let mut client = world.connect().await;
     for size in SIZES {
         let (json, spliced) = json_bodies(size, "served/m1");

@@ -36,6 +36,12 @@ impl Authority {
         Self { root: root.pem(), certificate: leaf.pem(), key: key.serialize_pem() }
     }
 
+    /// What another process wrote with [`Self::root_in`] and [`Self::files_in`].
+    pub fn from_folder(folder: &Path) -> Self {
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).unwrap();
+        Self { root: read("root.pem"), certificate: read("certificate.pem"), key: read("key.pem") }
+    }
+
     /// For `SimOptions::tls`.
     pub fn pair(&self) -> (String, String) {
         (self.certificate.clone(), self.key.clone())
