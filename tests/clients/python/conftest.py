@@ -1,3 +1,4 @@
+import uuid
 from dataclasses import dataclass
 
 import pytest
@@ -51,6 +52,13 @@ def client(stack, route):
 @pytest.fixture
 def openai_client(stack):
     return sdk(stack, "/v1")
+
+
+@pytest.fixture
+def token(stack):
+    """A word that is in no other request."""
+    stack.sim.forget()
+    return uuid.uuid4().hex
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 Nothing here knows the SDK: what it sets up is set up with nimgate's own commands.
 """
 
+import base64
 import json
 import os
 import re
@@ -88,9 +89,21 @@ class Sim:
         with urllib.request.urlopen(request, timeout=DEADLINE_S) as reply:
             return reply.read()
 
-    def stats(self) -> dict:
-        with urllib.request.urlopen(f"{self.url}/__sim/stats", timeout=DEADLINE_S) as reply:
-            return json.load(reply)
+    def forget(self):
+        """Forgets what it received, so that looking is quick."""
+        request = urllib.request.Request(f"{self.url}/__sim/requests", method="DELETE")
+        urllib.request.urlopen(request, timeout=DEADLINE_S).close()
+
+    def received(self, words: str) -> list[dict]:
+        """The requests whose body holds these words, oldest first."""
+        with urllib.request.urlopen(f"{self.url}/__sim/requests", timeout=DEADLINE_S) as reply:
+            return [one for one in json.load(reply) if words.encode() in base64.b64decode(one["body"])]
+
+    def outcome(self, words: str) -> str | None:
+        """How the only request with these words ended: open, answered, cut or client_left."""
+        outcomes = [one["outcome"] for one in self.received(words)]
+        assert len(outcomes) <= 1, outcomes
+        return outcomes[0] if outcomes else None
 
 
 class Stack:

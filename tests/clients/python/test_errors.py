@@ -84,11 +84,6 @@ def test_a_body_that_an_upstream_refuses_is_a_bad_request(client, route):
         client.chat.completions.create(model=route.model, messages="not a list")
 
 
-def test_a_client_that_waits_no_longer_gets_its_own_timeout(client, route):
-    with pytest.raises(openai.APITimeoutError):
-        chat(client, route.model, "hang", timeout=0.5)
-
-
 def test_nobody_listening_upstream_is_a_server_error(stack):
     # Port 9 is the discard service: nobody listens there.
     stack.add_unusable_provider("away", "http://127.0.0.1:9")
@@ -99,10 +94,9 @@ def test_nobody_listening_upstream_is_a_server_error(stack):
 
 
 def test_the_sdk_retries_what_may_be_retried(stack):
-    before = stack.sim.stats()["answered"]
     with pytest.raises(openai.RateLimitError):
-        chat(sdk(stack, "/v1", max_retries=2), NAME, "status=429")
-    assert stack.sim.stats()["answered"] == before + 3
+        chat(sdk(stack, "/v1", max_retries=2), NAME, "status=429,tokens=42")
+    assert len(stack.sim.received("tokens=42")) == 3
 
 
 @pytest.mark.parametrize("path", ["/", "/v1", "/nothing/here", "/v2/workspaces/default/nothing"])
