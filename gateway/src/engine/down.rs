@@ -182,6 +182,13 @@ impl Down<'_> {
         }
     }
 
+    /// After a flush: waits until the last byte has left for the socket.
+    pub async fn written(&mut self) {
+        if let Self::H2(h2) = self {
+            h2.written().await;
+        }
+    }
+
     /// Gives the answer up so that the client can tell: broken framing, or a stream reset.
     pub fn abort(&mut self) {
         match self {

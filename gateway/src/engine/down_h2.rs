@@ -8,6 +8,7 @@ use h2::SendStream;
 use http::HeaderMap;
 use pingora::http::ResponseHeader;
 use pingora::protocols::http::v2::server::HttpSession;
+use tokio::sync::oneshot;
 
 use super::down::{DownError, ReplyHead, Upload};
 use super::encode::Framing;
@@ -24,6 +25,17 @@ pub struct H2Down {
     output_bytes: usize,
     end: End,
     replied: bool,
+}
+
+/// An empty piece of an answer. The codec drops it when it comes to it, and that can be waited for.
+struct Mark {
+    _dropped: oneshot::Sender<()>,
+}
+
+impl AsRef<[u8]> for Mark {
+    fn as_ref(&self) -> &[u8] {
+        &[]
+    }
 }
 
 /// What follows the queued data.
@@ -182,6 +194,15 @@ impl H2Down {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Waits until the codec has written what it was given: a reset throws away the rest.
+    pub async fn written(&mut self) {
+        let Some(writer) = &mut self.writer else { return };
+        let (dropped, passed) = oneshot::channel();
+        if writer.send_data(Bytes::from_owner(Mark { _dropped: dropped }), false).is_ok() {
+            let _ = passed.await;
+        }
     }
 
     pub fn abort(&mut self) {

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead, Upload};
+use super::encode::Framing;
 use super::reply::Reply;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
@@ -369,8 +370,10 @@ impl<'r, 'c> Relay<'r, 'c> {
     /// Says inside the stream what happened, where the dialect has a form for it, and leaves the
     /// framing open in any case: a cut answer must not look finished.
     fn tell_cut(&mut self, message: &str, code: &str) -> RelayEnd {
+        // In an answer of announced length, an event would stand for bytes that did not come.
         if let Some(reply) = &self.reply
             && reply.is_stream
+            && reply.framing == Framing::Open
         {
             if !reply.at_frame_boundary() {
                 self.pieces.push(Bytes::from_static(b"\n\n"));

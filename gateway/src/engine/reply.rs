@@ -121,7 +121,7 @@ impl Reply {
 
     /// Whether the last byte sent ended a frame, so that another event may follow.
     pub fn at_frame_boundary(&self) -> bool {
-        self.boundary.line_is_empty
+        self.boundary.line_is_empty && self.boundary.after_empty_line
     }
 }
 
@@ -164,12 +164,14 @@ pub fn is_encoded(fields: Fields<'_>) -> bool {
 /// Counts events, and knows whether the stream stands between two of them.
 struct Boundary {
     line_is_empty: bool,
+    /// The last whole line was empty, or there was none.
+    after_empty_line: bool,
     frames: u64,
 }
 
 impl Default for Boundary {
     fn default() -> Self {
-        Self { line_is_empty: true, frames: 0 }
+        Self { line_is_empty: true, after_empty_line: true, frames: 0 }
     }
 }
 
@@ -178,17 +180,15 @@ impl Boundary {
         let mut line_start = 0;
         for end in memchr::memchr_iter(b'\n', bytes) {
             let line = bytes.get(line_start..end).unwrap_or_default();
-            let empty = matches!(line, b"" | b"\r") && (line_start > 0 || self.line_is_empty);
+            let empty = matches!(line, b"" | b"\r") && self.line_is_empty;
             self.frames += u64::from(empty);
-            self.line_is_empty = empty;
+            self.after_empty_line = empty;
             line_start = end + 1;
-            // The next line has only begun: it counts as empty until a byte of it is seen.
-            if line_start == bytes.len() {
-                self.line_is_empty = true;
-                return;
-            }
+            self.line_is_empty = true;
         }
-        self.line_is_empty = false;
+        // A line that has only begun counts as empty until a byte of its own is seen.
+        let rest = bytes.get(line_start..).unwrap_or_default();
+        self.line_is_empty &= matches!(rest, b"" | b"\r");
     }
 }
 
@@ -250,7 +250,8 @@ mod tests {
             let mut boundary = Boundary::default();
             boundary.see(&stream[..cut]);
             boundary.see(&stream[cut..]);
-            assert!(!boundary.line_is_empty, "cut at {cut}");
+            assert!(!boundary.line_is_empty && boundary.after_empty_line, "cut at {cut}");
+            assert_eq!(boundary.frames, 3, "cut at {cut}");
         }
         let mut boundary = Boundary::default();
         boundary.see(stream);

@@ -81,8 +81,13 @@ pub async fn serve(app: &Arc<App>, down: &mut Down<'_>, request: RequestView<'_>
 
 /// The error event of a cut stream goes out, its proper end does not.
 async fn finish_cut(app: &App, down: &mut Down<'_>) -> Served {
-    let flushing = std::future::poll_fn(|cx| down.poll_flush(cx));
-    let _ = tokio::time::timeout(app.limits.write_stall_timeout, flushing).await;
+    let telling = async {
+        let flushed = std::future::poll_fn(|cx| down.poll_flush(cx)).await;
+        if flushed.is_ok() {
+            down.written().await;
+        }
+    };
+    let _ = tokio::time::timeout(app.limits.write_stall_timeout, telling).await;
     down.abort();
     Served::Broken
 }

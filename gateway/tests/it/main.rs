@@ -10,6 +10,7 @@
 mod bodies;
 mod catalogue;
 mod credentials;
+mod cuts;
 mod framing;
 mod harness;
 mod hostile_upstreams;
@@ -18,5 +19,6 @@ mod hygiene;
 mod limits;
 mod names;
 mod routes;
+mod streaming;
 mod tls;
 mod websocket;
