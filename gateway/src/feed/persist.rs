@@ -7,7 +7,8 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
 
 use proto_shared::RouteSnapshot;
 use sha2::{Digest, Sha256};
@@ -26,7 +27,9 @@ pub enum LoadError {
 /// The newest snapshot that is whole: the current file, or else the one before it.
 pub fn load(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
     match load_one(path) {
-        Ok(found) => Ok(found),
+        Ok(Some(found)) => Ok(Some(found)),
+        // Never saved, or the process died between the two renames of a save.
+        Ok(None) => load_one(&previous(path)),
         Err(error) => match load_one(&previous(path)) {
             Ok(Some(older)) => {
                 tracing::error!(path = %path.display(), %error, "using the snapshot before it");
@@ -83,43 +86,69 @@ pub fn save(path: &Path, snapshot: &RouteSnapshot) -> io::Result<()> {
     }
 }
 
-/// Saves on a thread of its own: newest wins, and applying never waits for the disk.
+/// Saves on a thread of its own: newest wins, and applying never waits for the disk. Dropping it waits
+/// until the newest snapshot is saved.
 pub struct Writer {
-    next: Arc<(Mutex<Option<Arc<RouteSnapshot>>>, Condvar)>,
+    next: Arc<(Mutex<Next>, Condvar)>,
+    thread: Option<JoinHandle<()>>,
+}
+
+#[derive(Default)]
+struct Next {
+    snapshot: Option<Arc<RouteSnapshot>>,
+    closing: bool,
 }
 
 impl Writer {
     pub fn start(path: PathBuf) -> Self {
-        let next = Arc::new((Mutex::new(None), Condvar::new()));
+        let next = Arc::new((Mutex::new(Next::default()), Condvar::new()));
         let waiting = Arc::clone(&next);
         let run = move || {
-            loop {
-                let snapshot = take(&waiting);
+            while let Some(snapshot) = take(&waiting) {
                 if let Err(error) = save(&path, &snapshot) {
                     tracing::error!(path = %path.display(), %error, "the snapshot can't be saved");
                 }
             }
         };
-        if let Err(error) = std::thread::Builder::new().name("snapshot".into()).spawn(run) {
-            tracing::error!(%error, "snapshots will not be saved");
-        }
-        Self { next }
+        let thread = match std::thread::Builder::new().name("snapshot".into()).spawn(run) {
+            Ok(thread) => Some(thread),
+            Err(error) => {
+                tracing::error!(%error, "snapshots will not be saved");
+                None
+            }
+        };
+        Self { next, thread }
     }
 
     pub fn save(&self, snapshot: Arc<RouteSnapshot>) {
+        self.tell(|next| next.snapshot = Some(snapshot));
+    }
+
+    fn tell(&self, change: impl FnOnce(&mut Next)) {
         let (slot, wake) = &*self.next;
-        *slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(snapshot);
+        change(&mut slot.lock().unwrap_or_else(PoisonError::into_inner));
         wake.notify_one();
     }
 }
 
-fn take(next: &(Mutex<Option<Arc<RouteSnapshot>>>, Condvar)) -> Arc<RouteSnapshot> {
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.tell(|next| next.closing = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The next snapshot to save; none: the writer is closing and nothing is left.
+fn take(next: &(Mutex<Next>, Condvar)) -> Option<Arc<RouteSnapshot>> {
     let (slot, wake) = next;
-    let mut waiting = slot.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let mut waiting = slot.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        match waiting.take() {
-            Some(snapshot) => return snapshot,
-            None => waiting = wake.wait(waiting).unwrap_or_else(|poisoned| poisoned.into_inner()),
+        match waiting.snapshot.take() {
+            Some(snapshot) => return Some(snapshot),
+            None if waiting.closing => return None,
+            None => waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
@@ -167,6 +196,25 @@ mod tests {
         assert_eq!(load(&path).unwrap().unwrap().generation, 1);
         fs::remove_file(previous(&path)).unwrap();
         assert!(load(&path).is_err());
+    }
+
+    #[test]
+    fn what_was_given_to_the_writer_is_on_disk_when_it_is_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.snapshot");
+        let writer = Writer::start(path.clone());
+        (1..=50).for_each(|generation| writer.save(Arc::new(snapshot(generation))));
+        drop(writer);
+        assert_eq!(load(&path).unwrap().unwrap().generation, 50);
+    }
+
+    #[test]
+    fn a_save_that_died_between_its_renames_leaves_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("routes.snapshot");
+        save(&path, &snapshot(1)).unwrap();
+        fs::rename(&path, previous(&path)).unwrap();
+        assert_eq!(load(&path).unwrap().unwrap().generation, 1);
     }
 
     #[test]

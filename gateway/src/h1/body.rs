@@ -5,7 +5,7 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::head::BodyLength;
+use super::head::{BodyLength, has_bare_line_feed};
 
 /// Longest chunk-size line, extensions included.
 const CHUNK_LINE_BYTES_MAX: usize = 256;
@@ -133,7 +133,10 @@ fn take(buffer: &mut BytesMut, left: &mut u64, sink: &mut impl FnMut(Bytes)) {
 
 fn take_chunk_size(buffer: &mut BytesMut) -> Result<Option<u64>, FramingError> {
     let Some(line_end) = memchr::memchr(b'\n', buffer) else {
-        return if buffer.len() > CHUNK_LINE_BYTES_MAX { Err(FramingError::ChunkSize) } else { Ok(None) };
+        // A CR that is not the last byte so far can't be followed by its LF any more.
+        let stray = memchr::memchr(b'\r', buffer).is_some_and(|at| at + 1 < buffer.len());
+        let hopeless = stray || buffer.len() > CHUNK_LINE_BYTES_MAX;
+        return if hopeless { Err(FramingError::ChunkSize) } else { Ok(None) };
     };
     let line =
         buffer.get(..line_end).and_then(|line| line.strip_suffix(b"\r")).ok_or(FramingError::ChunkSize)?;
@@ -178,6 +181,9 @@ fn take_trailers(buffer: &mut BytesMut) -> Result<Option<Option<Bytes>>, Framing
     buffer.advance(2);
     let mut room = [httparse::EMPTY_HEADER; 32];
     let whole = [&lines[..], b"\r\n"].concat();
+    if has_bare_line_feed(&whole) {
+        return Err(FramingError::Trailers);
+    }
     match httparse::parse_headers(&whole, &mut room) {
         Ok(httparse::Status::Complete(_)) => Ok(Some(Some(lines))),
         _ => Err(FramingError::Trailers),
@@ -245,6 +251,8 @@ mod tests {
             b"\r\nhello\r\n0\r\n\r\n",
             b" 5\r\nhello\r\n0\r\n\r\n",
             b"5\r\nhello\r\n0\r\nbad trailer\r\n\r\n",
+            b"5\r\nhello\r\n0\r\na: b\nc: d\r\n\r\n",
+            b"5\rhello\r0\r\r",
         ] {
             for cut in 0..=raw.len() {
                 assert!(decode(BodyLength::Chunked, raw, cut).is_err(), "{raw:?} cut at {cut}");

@@ -1,7 +1,7 @@
 //! The tail: what is forwarded, and what never is.
 //!
 //! A tail goes upstream byte for byte, with two exceptions. `%2F` becomes `/`, because the stock
-//! SDKs encode the whole tail as one path parameter. Dot segments (plain, encoded once or twice),
+//! SDKs encode the whole tail as one path parameter. Dot segments (plain, or encoded a few times over),
 //! backslashes and control bytes are refused, because an upstream may walk out of its base path.
 
 use std::borrow::Cow;
@@ -17,15 +17,24 @@ pub enum TailError {
     Control,
 }
 
+/// How often an upstream might decode a path; what hides deeper reaches nobody.
+const DECODINGS_MAX: usize = 4;
+
 /// Checks a raw tail and gives the form that goes upstream.
 pub fn forwardable(tail: &str) -> Result<Cow<'_, str>, TailError> {
     check(tail.as_bytes())?;
     if !tail.contains('%') {
         return Ok(Cow::Borrowed(tail));
     }
-    let once = percent_decode(tail.as_bytes());
-    check(&once)?;
-    check(&percent_decode(&once))?;
+    let mut decoded = percent_decode(tail.as_bytes());
+    for _ in 0..DECODINGS_MAX {
+        check(&decoded)?;
+        let again = percent_decode(&decoded);
+        if again == decoded {
+            break;
+        }
+        decoded = again;
+    }
     Ok(decode_slashes(tail))
 }
 
@@ -103,6 +112,7 @@ mod tests {
             ("a/./b", TailError::DotSegment),
             ("a/%2e%2E/b", TailError::DotSegment),
             ("a/%252e%252e/b", TailError::DotSegment),
+            ("a/%25252e%25252e/b", TailError::DotSegment),
             ("a%2f..%2fb", TailError::DotSegment),
             ("a%252f..%252fb", TailError::DotSegment),
             ("a\\b", TailError::Backslash),
