@@ -127,6 +127,17 @@ impl Down<'_> {
         }
     }
 
+    /// Whether the client has left, without reading from it.
+    pub fn has_left(&mut self) -> bool {
+        match self {
+            Self::H1(h1) => h1.wire.is_closed_by_peer(),
+            Self::H2(h2) => {
+                let gone = std::future::poll_fn(|cx| h2.poll_gone(cx));
+                futures_util::FutureExt::now_or_never(gone).is_some()
+            }
+        }
+    }
+
     pub fn body_done(&self) -> bool {
         match self {
             Self::H1(h1) => h1.body_done(),

@@ -23,6 +23,9 @@ const BACKLOG_BYTES_MAX: usize = 64 * 1024;
 /// After a failed upload: how long an answer that explains it may take.
 const EARLY_ANSWER_WAIT: Duration = Duration::from_secs(1);
 
+/// How often a client is looked at that is not read from, and so can't be heard leaving.
+const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
 /// How an attempt ended.
 pub enum RelayEnd {
     /// The answer was delivered whole.
@@ -132,6 +135,7 @@ struct Clock {
     up_read: Instant,
     down_wrote: Instant,
     up_wrote: Instant,
+    looked: Instant,
     uploaded_bytes: u64,
 }
 
@@ -158,6 +162,8 @@ enum Limit {
     DownStall,
     UpStall,
     UploadRate,
+    /// No limit: time to see whether the client is still there.
+    ClientLook,
 }
 
 impl<'r, 'c> Relay<'r, 'c> {
@@ -178,6 +184,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             up_read: now,
             down_wrote: now,
             up_wrote: now,
+            looked: now,
             uploaded_bytes: 0,
         };
         Self {
@@ -274,17 +281,22 @@ impl<'r, 'c> Relay<'r, 'c> {
         self.poll_timer(cx)
     }
 
-    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+    /// Whether the client is read from: only then is it heard leaving.
+    fn hears_client(&self) -> bool {
         if !self.uploading {
             // A body that nobody reads any more (early answer) must not be read as "the client left".
-            if self.down.body_done() {
-                return self.down.poll_gone(cx).map(|_| Step::Gone);
-            }
-            return Poll::Pending;
+            return self.down.body_done();
         }
         // Not one byte is taken before the head is on its way: until then another connection will do.
-        if !self.up.wrote() || self.up.backlog() >= BACKLOG_BYTES_MAX {
+        self.up.wrote() && self.up.backlog() < BACKLOG_BYTES_MAX
+    }
+
+    fn poll_client(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+        if !self.hears_client() {
             return Poll::Pending;
+        }
+        if !self.uploading {
+            return self.down.poll_gone(cx).map(|_| Step::Gone);
         }
         let (up, uploaded) = (&mut *self.up, &mut self.clock.uploaded_bytes);
         self.down
@@ -394,6 +406,10 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn on_expired(&mut self, limit: Limit) -> Option<RelayEnd> {
         match limit {
             Limit::DownStall => Some(RelayEnd::ClientGone),
+            Limit::ClientLook => {
+                self.clock.looked = Instant::now();
+                self.down.has_left().then_some(RelayEnd::ClientGone)
+            }
             Limit::UploadRate => Some(self.on_bad_upload(UploadFault::TooSlow)),
             Limit::UpStall if self.upload_failed => Some(self.on_up_error(UpError::Cut)),
             _ if !self.head_sent => Some(RelayEnd::NoAnswer(NoAnswer::Timeout)),
@@ -411,6 +427,9 @@ impl<'r, 'c> Relay<'r, 'c> {
                 next = (at, limit);
             }
         };
+        if !self.hears_client() {
+            consider(clock.looked + CLIENT_LOOK_INTERVAL, Limit::ClientLook);
+        }
         if self.down.has_output() {
             consider(clock.down_wrote + self.plan.limits.write_stall_timeout, Limit::DownStall);
         }

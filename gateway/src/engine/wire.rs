@@ -38,6 +38,13 @@ impl Wire {
         pin!(self.io.read_buf(&mut self.input)).poll(cx)
     }
 
+    /// Whether the other side has closed or reset, even if bytes wait that were not read.
+    pub fn is_closed_by_peer(&self) -> bool {
+        const ESTABLISHED: u8 = 1;
+        let digest = self.io.get_socket_digest();
+        digest.and_then(|digest| digest.tcp_info()).is_some_and(|info| info.tcpi_state != ESTABLISHED)
+    }
+
     pub fn push(&mut self, bytes: Bytes) {
         if !bytes.is_empty() {
             self.output_bytes += bytes.len();

@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod backpressure;
 mod bodies;
 mod catalogue;
 mod credentials;
@@ -16,6 +17,7 @@ mod harness;
 mod hostile_upstreams;
 mod http2;
 mod hygiene;
+mod leaving;
 mod limits;
 mod names;
 mod routes;
