@@ -107,6 +107,8 @@ async fn dispatch(
         return Err(Stopped::Answered(reply));
     }
     if target == Target::Control {
+        // The registry's own paths beside the public ones must not be reached on a detour.
+        forwardable(path).map_err(Refusal::Tail)?;
         return Ok(control::forward(app, down, request, context).await?);
     }
     let routed = choose(app, &target, request)?;
@@ -148,6 +150,10 @@ fn choose<'t>(app: &App, target: &'t Target<'t>, request: RequestView<'_>) -> Re
 /// What is answered from here, without an upstream.
 fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option<LocalReply>, Refusal> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    let needs_table = matches!(target, Target::ProviderReady { .. } | Target::OpenAi { .. });
+    if needs_table && app.routes.load().installation.is_empty() {
+        return Err(Refusal::NoTable);
+    }
     let reply = match target {
         Target::Live => local::live(),
         Target::Ready => local::ready(app),

@@ -16,7 +16,7 @@ use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::tls::ALPN;
 use pingora::upstreams::peer::HttpPeer;
-use proto_shared::egress::EgressPolicy;
+use proto_shared::egress::{EgressPolicy, EgressRefusal};
 use proto_shared::host_url::Host;
 use tokio::net::{TcpStream, UnixStream};
 
@@ -99,9 +99,11 @@ impl Connector {
 
     /// A new connection: the endpoint's addresses are tried in order. With TLS, `alpn` is offered.
     pub async fn connect(&self, endpoint: &Endpoint, alpn: ALPN) -> Result<Connection, ConnectError> {
+        let forbidden = |refusal: EgressRefusal| ConnectError::Forbidden(refusal.to_string());
+        self.policy.check_url(&endpoint.url).map_err(forbidden)?;
         let limit = endpoint.timeouts.connect;
         let addresses = endpoint.addresses.get(limit).await.map_err(|outcome| match outcome {
-            Outcome::Refused(refusal) => ConnectError::Forbidden(refusal.to_string()),
+            Outcome::Refused(refusal) => forbidden(refusal),
             _ => ConnectError::Dns,
         })?;
         let name = match endpoint.url.host() {
@@ -112,7 +114,7 @@ impl Connector {
         for &address in addresses.iter() {
             // Judged on the very address that is connected to.
             if let Err(refusal) = self.policy.check_address(address.ip(), address.port(), name) {
-                last = ConnectError::Forbidden(refusal.to_string());
+                last = forbidden(refusal);
                 continue;
             }
             let connecting = async {

@@ -1,6 +1,7 @@
 //! A gateway in this process with everything around it.
 
 pub mod fake_registry;
+pub mod full_queue;
 pub mod h2_client;
 pub mod raw;
 pub mod routes;

@@ -1,11 +1,10 @@
 //! Clients that leave (R8.1, R8.2): the upstream is freed at once, in every phase and however they
 //! leave, and nothing leaks.
 
-use std::net::SocketAddr;
-
 use bytes::Bytes;
 use tokio::io::AsyncWriteExt;
 
+use crate::harness::full_queue::FullQueue;
 use crate::harness::h2_client::{self, H2Client};
 use crate::harness::scripted::{SSE_HEAD, Scripted, chunk};
 use crate::harness::*;
@@ -73,30 +72,6 @@ impl Client {
     }
 }
 
-/// A port that takes connections from nobody: its queue is full.
-struct FullQueue {
-    address: SocketAddr,
-    _listener: socket2::Socket,
-    _queued: Vec<std::net::TcpStream>,
-}
-
-impl FullQueue {
-    fn new() -> Self {
-        let listener = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
-        listener.bind(&"127.0.0.1:0".parse::<SocketAddr>().unwrap().into()).unwrap();
-        listener.listen(0).unwrap();
-        let address = listener.local_addr().unwrap().as_socket().unwrap();
-        let mut queued = vec![];
-        // The queue holds one more than asked for; the first that does not get in says that it is full.
-        while let Ok(stream) =
-            std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(100))
-        {
-            queued.push(stream);
-        }
-        Self { address, _listener: listener, _queued: queued }
-    }
-}
-
 const BASES: [&str; 3] = [PROVIDER, MODEL, OPENAI];
 
 async fn in_flight(world: &World) {
@@ -106,7 +81,7 @@ async fn in_flight(world: &World) {
 #[tokio::test]
 async fn while_the_upstream_is_connected_to() {
     let full = FullQueue::new();
-    let routes = Routes::usual_with(&format!("http://{}", full.address), "x/y", |p| {
+    let routes = Routes::usual_with(&full.url(), "x/y", |p| {
         p.timeouts.connect_timeout_ms = 600_000;
     });
     let world = World::start(routes).await;

@@ -128,6 +128,11 @@ impl Scripted {
         *self.log.connections.borrow()
     }
 
+    /// Connections whose scripts still run.
+    pub fn open(&self) -> usize {
+        *self.log.open.borrow()
+    }
+
     /// Waits until so many requests were heard whole.
     pub async fn heard_requests(&self, count: usize) -> Vec<Heard> {
         let mut heard = self.log.heard.subscribe();
