@@ -71,7 +71,7 @@ pub fn save(path: &Path, results: &impl Serialize) -> Result<(), BenchError> {
 
 /// One line for each field, and for each element of a list: readable, and good to compare.
 fn render(results: &impl Serialize) -> serde_json::Result<String> {
-    let value = serde_json::to_value(results)?;
+    let value = rounded(serde_json::to_value(results)?);
     let Some(fields) = value.as_object() else { return Ok(format!("{value}\n")) };
     let field = |(name, value): (&String, &Value)| match value.as_array() {
         Some(items) if !items.is_empty() => {
@@ -84,6 +84,18 @@ fn render(results: &impl Serialize) -> serde_json::Result<String> {
     Ok(format!("{{\n{}\n}}\n", lines.join(",\n")))
 }
 
+/// Fractions with three digits: more is noise, and hard to read.
+fn rounded(value: Value) -> Value {
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            Value::from(number.as_f64().map(|number| (number * 1e3).round() / 1e3))
+        }
+        Value::Array(items) => items.into_iter().map(rounded).collect(),
+        Value::Object(fields) => fields.into_iter().map(|(name, value)| (name, rounded(value))).collect(),
+        other => other,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -92,9 +104,10 @@ mod tests {
 
     #[test]
     fn results_are_json_with_a_line_for_each_run() {
-        let results = json!({"date": "today", "runs": [{"a": 1}, {"a": 2}], "memory": []});
+        let results = json!({"date": "today", "runs": [{"a": 1}, {"a": 2.00049}], "memory": []});
         let text = render(&results).unwrap();
-        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), results);
+        let read: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(read, json!({"date": "today", "runs": [{"a": 1}, {"a": 2.0}], "memory": []}));
         assert_eq!(text.lines().count(), 8);
     }
 }
