@@ -22,13 +22,11 @@ use crate::results::{self, Circumstances};
 use memory::MemoryRecord;
 pub use peer::PATH;
 use peer::{Kind, Peer, PeerSpec};
-use report::{DIRECT, MEASURE, Tables};
+use report::{BASELINE, DIRECT, MEASURE, NIMGATE, Tables};
 use run::{Run, RunRecord};
 use scenario::Scenario;
 use start::StartRecord;
 
-const NIMGATE: &str = "nimgate";
-const BASELINE: &str = "baseline";
 const MEMORY: &str = "memory";
 const START: &str = "start";
 const STARTS: usize = 7;

@@ -11,6 +11,8 @@ use crate::stats::median;
 /// The peer that is 1.0.
 pub const MEASURE: &str = "nginx";
 pub const DIRECT: &str = "direct";
+pub const NIMGATE: &str = "nimgate";
+pub const BASELINE: &str = "baseline";
 
 const IDLE_GOAL_MIB: f64 = 15.0;
 const BUSY_GOAL_MIB: f64 = 40.0;
@@ -79,13 +81,17 @@ impl Tables<'_> {
             return Ok(());
         }
         let gateways = self.gateways();
-        let others: Vec<_> = gateways.iter().filter(|&&name| name != MEASURE).collect();
+        let mut pairs: Vec<_> =
+            gateways.iter().filter(|&&name| name != MEASURE).map(|&name| (name, MEASURE)).collect();
+        if gateways.contains(&BASELINE) {
+            pairs.push((NIMGATE, BASELINE));
+        }
         write!(out, "\n**CPU time for each request, µs ({MEASURE} = 1.0)**\n\n| load |")?;
         gateways.iter().try_for_each(|name| write!(out, " {name} |"))?;
-        others.iter().try_for_each(|name| write!(out, " {name} / {MEASURE} |"))?;
+        pairs.iter().try_for_each(|(name, to)| write!(out, " {name} / {to} |"))?;
         write!(out, " goal |")?;
         gateways.iter().try_for_each(|name| write!(out, " {name} req/s |"))?;
-        writeln!(out, "\n|---|{}", "---:|".repeat(2 * gateways.len() + others.len() + 1))?;
+        writeln!(out, "\n|---|{}", "---:|".repeat(2 * gateways.len() + pairs.len() + 1))?;
         for scenario in shown {
             let unit = if scenario.is_paced() { ", each event" } else { "" };
             write!(out, "| {}{unit} |", scenario.name)?;
@@ -93,8 +99,8 @@ impl Tables<'_> {
                 let value = self.median(scenario, name, |run| run.cpu_us);
                 write!(out, " {} |", number(value.map(|us| us / scenario.parts()), 1))?;
             }
-            for name in &others {
-                write!(out, " **{}** |", number(self.ratio(scenario, name, MEASURE, |run| run.cpu_us), 2))?;
+            for (name, to) in &pairs {
+                write!(out, " **{}** |", number(self.ratio(scenario, name, to, |run| run.cpu_us), 2))?;
             }
             write!(out, " {} |", scenario.goal.map_or_else(String::new, |goal| format!("≤ {goal}")))?;
             for name in &gateways {
