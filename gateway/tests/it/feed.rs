@@ -134,10 +134,11 @@ async fn a_gateway_boots_from_what_it_served_last_with_the_registry_dead() {
     let snapshot = folder.path().join("routes.snapshot");
     let keep = |config: &mut gateway::GatewayConfig| config.snapshot_path = Some(snapshot.clone());
     let world = World::in_folder(folder, keep).await.unwrap();
-    world.publish(Routes::new()).await;
-    world.publish(routes).await;
     let saved = || std::fs::read_to_string(&snapshot).unwrap_or_default();
-    eventually("the table is saved", || saved().contains("\"generation\":2")).await;
+    world.publish(Routes::new()).await;
+    eventually("the first table is saved", || saved().contains("\"generation\":1")).await;
+    world.publish(routes).await;
+    eventually("the second table is saved", || saved().contains("\"generation\":2")).await;
     assert!(!saved().contains(KEY), "keys stay sealed");
     let folder = world.end().await;
 

@@ -3,6 +3,7 @@
 pub mod fake_registry;
 pub mod full_queue;
 pub mod h2_client;
+pub mod h2_upstream;
 pub mod raw;
 pub mod routes;
 pub mod scripted;

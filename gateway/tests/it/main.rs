@@ -19,6 +19,7 @@ mod framing;
 mod harness;
 mod hostile_upstreams;
 mod http2;
+mod http2_upstreams;
 mod hygiene;
 mod leaving;
 mod limits;

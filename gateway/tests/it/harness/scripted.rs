@@ -15,8 +15,6 @@ use super::{DEADLINE, within};
 /// A request as it arrived.
 #[derive(Debug, Clone)]
 pub struct Heard {
-    /// Which connection it came on, counted from 0.
-    pub connection: usize,
     pub head: String,
     /// Without transfer coding.
     pub body: Vec<u8>,
@@ -54,7 +52,6 @@ pub struct Scripted {
 /// One connection, in the hands of a script.
 pub struct Line<S = TcpStream> {
     pub wire: RawClient<S>,
-    pub number: usize,
     log: Log,
 }
 
@@ -83,13 +80,12 @@ impl Scripted {
         let connections = log.clone();
         let accepting = tokio::spawn(async move {
             let mut running = tokio::task::JoinSet::new();
-            for number in 0.. {
-                let Ok((stream, _)) = listener.accept().await else { return };
+            while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
                 connections.connections.send_modify(|count| *count += 1);
                 let Some(stream) = wrap(stream).await else { continue };
                 connections.open.send_modify(|count| *count += 1);
-                let line = Line { wire: RawClient::over(stream), number, log: connections.clone() };
+                let line = Line { wire: RawClient::over(stream), log: connections.clone() };
                 running.spawn(script(line));
             }
         });
@@ -173,7 +169,7 @@ impl<S: Io> Line<S> {
     }
 
     async fn body_of(&mut self, head: String) -> Option<Heard> {
-        let mut heard = Heard { connection: self.number, head, body: vec![], trailers: String::new() };
+        let mut heard = Heard { head, body: vec![], trailers: String::new() };
         if heard.header("transfer-encoding") == Some("chunked") {
             let (stream, seen) = (&mut self.wire.stream, &mut self.wire.seen);
             super::raw::read_chunks(stream, seen, &mut heard.body, &mut heard.trailers).await?;
