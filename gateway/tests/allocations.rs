@@ -156,9 +156,9 @@ fn snapshot(upstream: SocketAddr) -> RouteSnapshot {
     .unwrap()
 }
 
-/// The form of a saved snapshot: a line with the hash of what follows.
+/// The form of a saved snapshot: a line with the hash of what follows, which is a line of the feed.
 fn save(path: &Path, snapshot: &RouteSnapshot) {
-    let json = serde_json::to_vec(snapshot).unwrap();
+    let json = serde_json::to_vec(&serde_json::json!({ "snapshot": snapshot })).unwrap();
     let hash: String = Sha256::digest(&json).iter().map(|byte| format!("{byte:02x}")).collect();
     std::fs::write(path, [format!("nimgate-snapshot 1 {hash}\n").as_bytes(), &json].concat()).unwrap();
 }

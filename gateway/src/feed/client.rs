@@ -1,12 +1,13 @@
-//! The feed's wire: one HTTP request whose answer never ends, a JSON document a line.
+//! The feed's wire: one HTTP request whose answer never ends, a JSON document a line. Lines are handed
+//! on unparsed: of those that pile up only the newest is worth parsing.
 
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use proto_shared::feed::{FEED_LINE_BYTES_MAX, FEED_PATH, FEED_SILENCE_MAX_MS, FeedMessage};
+use proto_shared::feed::{FEED_LINE_BYTES_MAX, FEED_PATH, FEED_SILENCE_MAX_MS};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -16,7 +17,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How a connection to the feed went.
 pub struct Heard {
-    pub messages: u64,
+    pub lines: u64,
     pub error: FeedError,
 }
 
@@ -34,18 +35,16 @@ pub enum FeedError {
     Closed,
     #[error("a line is longer than {FEED_LINE_BYTES_MAX} bytes")]
     Line,
-    #[error("a line is no message: {0}")]
-    Message(#[from] serde_json::Error),
     #[error("the request could not be built")]
     Request,
 }
 
-/// Connects and hands every message to `hear` until the feed ends.
-pub async fn follow(registry: &RegistryAddress, mut hear: impl FnMut(FeedMessage)) -> Heard {
-    let mut messages = 0;
-    let mut count = |message| {
-        messages += 1;
-        hear(message);
+/// Connects and hands every line to `hear` until the feed ends.
+pub async fn follow(registry: &RegistryAddress, mut hear: impl FnMut(Bytes)) -> Heard {
+    let mut lines = 0;
+    let mut count = |line| {
+        lines += 1;
+        hear(line);
     };
     let timed_out = || FeedError::Connect(std::io::ErrorKind::TimedOut.into());
     let result = match registry {
@@ -64,12 +63,12 @@ pub async fn follow(registry: &RegistryAddress, mut hear: impl FnMut(FeedMessage
             }
         }
     };
-    Heard { messages, error: result.err().unwrap_or(FeedError::Closed) }
+    Heard { lines, error: result.err().unwrap_or(FeedError::Closed) }
 }
 
 async fn read(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    hear: &mut impl FnMut(FeedMessage),
+    hear: &mut impl FnMut(Bytes),
 ) -> Result<(), FeedError> {
     let silence = Duration::from_millis(FEED_SILENCE_MAX_MS);
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
@@ -77,7 +76,7 @@ async fn read(
     let _stop = AbortOnDrop(driving.abort_handle());
     let request = http::Request::get(FEED_PATH)
         .header(http::header::HOST, "registry")
-        .body(Empty::<bytes::Bytes>::new())
+        .body(Empty::<Bytes>::new())
         .map_err(|_| FeedError::Request)?;
     let answer = tokio::time::timeout(silence, sender.send_request(request))
         .await
@@ -98,7 +97,7 @@ async fn read(
             pending.advance(1);
             searched = 0;
             if !line.is_empty() {
-                hear(serde_json::from_slice(&line)?);
+                hear(line.freeze());
             }
         }
         if pending.len() > FEED_LINE_BYTES_MAX {

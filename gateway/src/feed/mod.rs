@@ -12,8 +12,11 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use proto_shared::feed::FeedMessage;
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
 use proto_shared::{MasterKey, RouteSnapshot};
+use tokio::sync::watch;
 
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
@@ -58,29 +61,59 @@ impl Feed {
         }
     }
 
-    /// Follows the registry for as long as the process runs.
-    pub async fn follow(&self, registry: &RegistryAddress) {
+    /// Follows the registry for as long as the process runs. Reading never waits for applying: of
+    /// snapshots that pile up, only the newest is parsed.
+    pub async fn follow(self: &Arc<Self>, registry: &RegistryAddress) {
+        let newest = watch::Sender::new(Bytes::new());
+        tokio::select! {
+            () = self.read(registry, &newest) => {}
+            () = Arc::clone(self).apply_newest(newest.subscribe()) => {}
+        }
+    }
+
+    async fn read(&self, registry: &RegistryAddress, newest: &watch::Sender<Bytes>) {
         let mut pause = RECONNECT_MIN;
         loop {
-            let heard = client::follow(registry, |message| self.hear(message)).await;
+            let heard = client::follow(registry, |line| {
+                self.metrics.feed_connected.set(1);
+                if is_heartbeat(&line) {
+                    self.metrics.heard(self.routes.generation());
+                } else {
+                    newest.send_replace(line);
+                }
+            })
+            .await;
             self.metrics.feed_connected.set(0);
-            pause = if heard.messages > 0 { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) };
+            pause = if heard.lines > 0 { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) };
             tracing::debug!(error = %heard.error, "the feed ended");
             tokio::time::sleep(jittered(pause)).await;
         }
     }
 
-    fn hear(&self, message: proto_shared::feed::FeedMessage) {
-        use proto_shared::feed::FeedMessage as M;
-        self.metrics.feed_connected.set(1);
-        match message {
-            M::Heartbeat { .. } => self.metrics.heard(self.routes.generation()),
-            M::Snapshot(snapshot) => {
+    /// Parsing and building take a while at thousands of routes: they have a thread that serves nobody.
+    async fn apply_newest(self: Arc<Self>, mut newest: watch::Receiver<Bytes>) {
+        while newest.changed().await.is_ok() {
+            let (feed, line) = (Arc::clone(&self), newest.borrow_and_update().clone());
+            let applying = tokio::task::spawn_blocking(move || feed.apply_line(line));
+            if let Err(error) = applying.await {
+                tracing::error!(%error, "a snapshot was not applied");
+            }
+        }
+    }
+
+    fn apply_line(&self, line: Bytes) {
+        match serde_json::from_slice::<FeedMessage>(&line) {
+            Ok(FeedMessage::Snapshot(snapshot)) => {
                 if self.apply(&snapshot)
                     && let Some(store) = &self.store
                 {
-                    store.save(Arc::clone(&snapshot));
+                    store.save(line);
                 }
+            }
+            Ok(FeedMessage::Heartbeat { .. }) => {}
+            Err(error) => {
+                tracing::error!(%error, "the registry sent what is no snapshot");
+                self.metrics.snapshots_refused.inc();
             }
         }
     }
@@ -95,7 +128,8 @@ impl Feed {
             self.metrics.snapshots_refused.inc();
             return false;
         }
-        if !self.routes.load().installation.is_empty() && snapshot.generation <= self.routes.generation() {
+        let ours = *self.routes.load().installation == *snapshot.installation;
+        if ours && snapshot.generation <= self.routes.generation() {
             // Sent again after a reconnect.
             self.metrics.heard(self.routes.generation());
             return false;
@@ -120,6 +154,11 @@ impl Feed {
             }
         }
     }
+}
+
+/// Told without parsing: heartbeats are short, and snapshots may be megabytes.
+fn is_heartbeat(line: &[u8]) -> bool {
+    line.starts_with(b"{\"heartbeat\"")
 }
 
 /// Spreads reconnects of many gateways: between half of `pause` and all of it.

@@ -1,7 +1,8 @@
 //! The last applied snapshot on disk: to boot from when the registry is dead, locked or corrupt.
 //!
-//! Written beside and renamed, file and directory synced; the generation before is kept. Keys in it
-//! are sealed as they came from the registry.
+//! The file holds the feed's line as it came, keys sealed, behind a line with its hash. Written beside
+//! and renamed, file and directory synced; the one before is kept. At most one is written a second: in
+//! a storm of changes the newest counts.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -9,12 +10,17 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
+use bytes::Bytes;
 use proto_shared::RouteSnapshot;
+use proto_shared::feed::FeedMessage;
 use sha2::{Digest, Sha256};
 
 /// First line: magic, format of the file, SHA-256 of what follows.
 const MAGIC: &str = "nimgate-snapshot 1";
+/// Between two saves.
+const SAVE_INTERVAL: Duration = Duration::from_secs(1);
 
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
@@ -25,7 +31,7 @@ pub enum LoadError {
 }
 
 /// The newest snapshot that is whole: the current file, or else the one before it.
-pub fn load(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
+pub fn load(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
     match load_one(path) {
         Ok(Some(found)) => Ok(Some(found)),
         // Never saved, or the process died between the two renames of a save.
@@ -40,7 +46,7 @@ pub fn load(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
     }
 }
 
-fn load_one(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
+fn load_one(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
     let mut text = Vec::new();
     match fs::File::open(path) {
         Ok(mut file) => file.read_to_end(&mut text)?,
@@ -53,7 +59,10 @@ fn load_one(path: &Path) -> Result<Option<RouteSnapshot>, LoadError> {
     if header != header_of(json).as_bytes() {
         return Err(LoadError::Damaged);
     }
-    serde_json::from_slice(json).map(Some).map_err(|_| LoadError::Damaged)
+    match serde_json::from_slice(json) {
+        Ok(FeedMessage::Snapshot(snapshot)) => Ok(Some(snapshot)),
+        _ => Err(LoadError::Damaged),
+    }
 }
 
 fn header_of(json: &[u8]) -> String {
@@ -65,14 +74,13 @@ fn previous(path: &Path) -> PathBuf {
     path.with_extension("previous")
 }
 
-pub fn save(path: &Path, snapshot: &RouteSnapshot) -> io::Result<()> {
-    let json = serde_json::to_vec(snapshot)?;
+pub fn save(path: &Path, line: &[u8]) -> io::Result<()> {
     let beside = path.with_extension("new");
     let mut file =
         fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-    file.write_all(header_of(&json).as_bytes())?;
+    file.write_all(header_of(line).as_bytes())?;
     file.write_all(b"\n")?;
-    file.write_all(&json)?;
+    file.write_all(line)?;
     file.sync_all()?;
     match fs::rename(path, previous(path)) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -95,7 +103,7 @@ pub struct Writer {
 
 #[derive(Default)]
 struct Next {
-    snapshot: Option<Arc<RouteSnapshot>>,
+    line: Option<Bytes>,
     closing: bool,
 }
 
@@ -104,10 +112,11 @@ impl Writer {
         let next = Arc::new((Mutex::new(Next::default()), Condvar::new()));
         let waiting = Arc::clone(&next);
         let run = move || {
-            while let Some(snapshot) = take(&waiting) {
-                if let Err(error) = save(&path, &snapshot) {
+            while let Some(line) = take(&waiting) {
+                if let Err(error) = save(&path, &line) {
                     tracing::error!(path = %path.display(), %error, "the snapshot can't be saved");
                 }
+                rest(&waiting);
             }
         };
         let thread = match std::thread::Builder::new().name("snapshot".into()).spawn(run) {
@@ -120,8 +129,8 @@ impl Writer {
         Self { next, thread }
     }
 
-    pub fn save(&self, snapshot: Arc<RouteSnapshot>) {
-        self.tell(|next| next.snapshot = Some(snapshot));
+    pub fn save(&self, line: Bytes) {
+        self.tell(|next| next.line = Some(line));
     }
 
     fn tell(&self, change: impl FnOnce(&mut Next)) {
@@ -141,31 +150,39 @@ impl Drop for Writer {
 }
 
 /// The next snapshot to save; none: the writer is closing and nothing is left.
-fn take(next: &(Mutex<Next>, Condvar)) -> Option<Arc<RouteSnapshot>> {
+fn take(next: &(Mutex<Next>, Condvar)) -> Option<Bytes> {
     let (slot, wake) = next;
     let mut waiting = slot.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
-        match waiting.snapshot.take() {
-            Some(snapshot) => return Some(snapshot),
+        match waiting.line.take() {
+            Some(line) => return Some(line),
             None if waiting.closing => return None,
             None => waiting = wake.wait(waiting).unwrap_or_else(PoisonError::into_inner),
         }
     }
 }
 
+/// Waits out the interval, unless the writer is closing.
+fn rest(next: &(Mutex<Next>, Condvar)) {
+    let (slot, wake) = next;
+    let waiting = slot.lock().unwrap_or_else(PoisonError::into_inner);
+    let _ = wake.wait_timeout_while(waiting, SAVE_INTERVAL, |next| !next.closing);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn snapshot(generation: u64) -> RouteSnapshot {
-        RouteSnapshot {
+    fn line(generation: u64) -> Bytes {
+        let snapshot = RouteSnapshot {
             format: 1,
             installation: "i".into(),
             generation,
             workspaces: vec![],
             providers: vec![],
             models: vec![],
-        }
+        };
+        serde_json::to_vec(&FeedMessage::Snapshot(Arc::new(snapshot))).unwrap().into()
     }
 
     #[test]
@@ -173,8 +190,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes.snapshot");
         assert!(load(&path).unwrap().is_none());
-        save(&path, &snapshot(1)).unwrap();
-        save(&path, &snapshot(2)).unwrap();
+        save(&path, &line(1)).unwrap();
+        save(&path, &line(2)).unwrap();
         assert_eq!(load(&path).unwrap().unwrap().generation, 2);
     }
 
@@ -182,8 +199,8 @@ mod tests {
     fn a_snapshot_damaged_anywhere_falls_back_to_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes.snapshot");
-        save(&path, &snapshot(1)).unwrap();
-        save(&path, &snapshot(2)).unwrap();
+        save(&path, &line(1)).unwrap();
+        save(&path, &line(2)).unwrap();
         let whole = fs::read(&path).unwrap();
         for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..cut]).unwrap();
@@ -203,7 +220,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes.snapshot");
         let writer = Writer::start(path.clone());
-        (1..=50).for_each(|generation| writer.save(Arc::new(snapshot(generation))));
+        (1..=50).for_each(|generation| writer.save(line(generation)));
         drop(writer);
         assert_eq!(load(&path).unwrap().unwrap().generation, 50);
     }
@@ -212,7 +229,7 @@ mod tests {
     fn a_save_that_died_between_its_renames_leaves_the_one_before() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes.snapshot");
-        save(&path, &snapshot(1)).unwrap();
+        save(&path, &line(1)).unwrap();
         fs::rename(&path, previous(&path)).unwrap();
         assert_eq!(load(&path).unwrap().unwrap().generation, 1);
     }
@@ -222,7 +239,7 @@ mod tests {
         use std::os::unix::fs::PermissionsExt;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("routes.snapshot");
-        save(&path, &snapshot(1)).unwrap();
+        save(&path, &line(1)).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -117,6 +117,33 @@ async fn unknown_things_are_named_in_both_error_forms() {
 }
 
 #[tokio::test]
+async fn bodies_that_can_not_be_trusted_to_mean_one_thing_are_refused() {
+    let upstream = Scripted::obliging().await;
+    let world = World::start(Routes::usual(&upstream.url(), "x")).await;
+    let nested = |depth: usize| {
+        format!(r#"{{"model":"m1","a":{}{}}}"#, "[".repeat(depth), "]".repeat(depth)).into_bytes()
+    };
+    for base in [MODEL, OPENAI] {
+        for (body, code) in [
+            (nested(200), "body_too_deep"),
+            (nested(1_000_000), "body_too_deep"),
+            (b"{\"model\":\"m1\",\"a\":\"\xff\"}".to_vec(), "body_invalid_utf8"),
+            (b"{\"model\":\"m1\",\"a\":\"\xed\xa0\x80\"}".to_vec(), "body_invalid_utf8"),
+            (b"\xff\xfe{\0}\0".to_vec(), "body_not_json"),
+            (b"{\"model\":\"m1\"}{\"model\":\"m2\"}".to_vec(), "body_trailing_data"),
+            (b"{\"model\":\"m1\",\"mod\\u0065l\":\"m2\"}".to_vec(), "model_duplicate"),
+            (b"{\"model\":\"m1\"".to_vec(), "body_not_json"),
+            (b"{model:\"m1\"}".to_vec(), "body_not_json"),
+        ] {
+            let reply = world.post(&format!("{base}{CHAT}"), &body).await;
+            assert_eq!((reply.status, &*reply.code()), (400, code), "{}", reply.text());
+        }
+    }
+    assert_eq!(upstream.connections(), 0);
+    assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), nested(100)).await.status, 200);
+}
+
+#[tokio::test]
 async fn a_request_without_a_body_names_no_model() {
     let world = World::start(Routes::usual("http://127.0.0.1:9", "x")).await;
     world.get(&format!("{OPENAI}{CHAT}")).await.assert_refusal(400, "model_missing");

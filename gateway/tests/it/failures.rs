@@ -4,7 +4,9 @@
 use proto_shared::snapshot::Replay;
 
 use crate::harness::full_queue::{FullQueue, refusing_url};
+use crate::harness::h2_client::{self, H2Client};
 use crate::harness::scripted::{SOON, Scripted, json_reply};
+use crate::harness::tls::Authority;
 use crate::harness::*;
 
 const SOON_MS: u64 = SOON.as_millis() as u64;
@@ -320,4 +322,61 @@ async fn nothing_is_executed_twice_by_an_upstream_that_dies_under_load() {
     jobs.dedup();
     assert_eq!((upstream.heard().len(), jobs.len()), (sent, sent), "each once");
     assert!(failed > 0, "the upstream did close on some");
+}
+
+#[tokio::test]
+async fn an_upstream_that_breaks_an_upload_off_is_a_502_and_the_upload_is_not_sent_again() {
+    let upstream = Scripted::start(|mut line| async move {
+        line.head().await;
+        line.wire.until("begin").await;
+        line.reset();
+    })
+    .await;
+    let other = Scripted::obliging().await;
+    let world = World::start(candidates(&[&upstream.url(), &other.url()])).await;
+    let body = format!("begin{}", "x".repeat(5_000_000));
+    for base in [PROVIDER, MODEL] {
+        let ask =
+            Ask::new("POST", &format!("{base}v1/files")).header("content-type", "audio/wav").body(&body);
+        world.ask(ask.clone()).await.assert_refusal(502, "upstream_ambiguous");
+        world.ask(ask.chunked(50_000)).await.assert_refusal(502, "upstream_ambiguous");
+        let mut client = H2Client::connect(world.address).await;
+        let request = h2_client::get(&format!("{base}v1/files")).method("POST");
+        let reply = client.ask(request, body.clone()).await;
+        assert_eq!((reply.status, &reply.json()["error"]["code"]), (502, &"upstream_ambiguous".into()));
+    }
+    assert_eq!((upstream.connections(), other.connections()), (6, 0));
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn providers_share_no_connections_even_at_one_address() {
+    let authority = Authority::new();
+    let plain = nim_sim::Sim::start(nim_sim::SimOptions::default()).await.unwrap();
+    let options = nim_sim::SimOptions { tls: Some(authority.pair()), ..Default::default() };
+    let tls = nim_sim::Sim::start(options).await.unwrap();
+    for sim in [&plain, &tls] {
+        let files = tempfile::tempdir().unwrap();
+        let root = authority.root_in(files.path());
+        let routes = Routes::new().provider("p1", &sim.url()).provider("p2", &sim.url());
+        let world = World::start_with(routes, |config| config.upstream_ca = Some(root)).await;
+        for _ in 0..3 {
+            for name in ["p1", "p2"] {
+                assert_eq!(
+                    world.get(&format!("{}v1/models", PROVIDER.replace("p1", name))).await.status,
+                    200
+                );
+            }
+        }
+        let of = |parity: usize| {
+            let seen = sim.requests();
+            let mut connections: Vec<u64> =
+                seen.iter().skip(parity).step_by(2).map(|request| request.connection).collect();
+            connections.dedup();
+            connections
+        };
+        let (first, second) = (of(0), of(1));
+        assert_eq!((first.len(), second.len()), (1, 1), "each uses its own again");
+        assert_ne!(first, second);
+    }
 }

@@ -223,6 +223,30 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn a_large_request_may_wait_behind_a_slow_one() {
+    let sim = nim_sim::Sim::start(nim_sim::SimOptions::default()).await.unwrap();
+    let world = World::start(Routes::usual(&sim.url(), "m1")).await;
+    let body: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
+    for chunk_bytes in [None, Some(5000)] {
+        let mut client = world.connect().await;
+        let slow = Ask::get(&format!("{PROVIDER}v1/models")).fault("delay-ms=100");
+        let large = Ask::new("PUT", &format!("{PROVIDER}echo/x")).body(&body);
+        let large = chunk_bytes.map_or(large.clone(), |bytes| large.chunked(bytes));
+        let all = [slow.encode(), large.encode()].concat();
+        let (mut read, mut write) = client.stream.into_split();
+        let sending = tokio::spawn(async move {
+            tokio::io::AsyncWriteExt::write_all(&mut write, &all).await.unwrap();
+            write
+        });
+        let mut client = RawClient::over(tokio::io::join(read, tokio::io::sink()));
+        assert_eq!(client.reply().await.json()["object"], "list");
+        assert_eq!(client.reply().await.json()["body_len"], body.len());
+        let _write = within("sending", sending).await.unwrap();
+        assert!(sim.requests().pop().unwrap().body == body);
+    }
+}
+
+#[tokio::test]
 async fn a_request_that_comes_during_a_streamed_answer_does_not_cut_it() {
     let sim = nim_sim::Sim::start(nim_sim::SimOptions { models: vec!["m1".into()], ..Default::default() });
     let sim = sim.await.unwrap();

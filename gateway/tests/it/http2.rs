@@ -193,3 +193,35 @@ async fn a_malformed_stream_is_refused_and_the_connection_goes_on() {
     assert_eq!(client.ask(h2_client::get(&format!("{PROVIDER}x")), "").await.status, 200);
     assert_eq!(upstream.heard().len(), 1);
 }
+
+#[tokio::test]
+async fn a_client_that_opens_and_resets_streams_without_end_wears_nothing_out() {
+    let upstream = Scripted::start(|mut line| async move {
+        while let Some(heard) = line.request().await {
+            if heard.target() == "/hang" {
+                return line.hang().await;
+            }
+            line.write(json_reply("1")).await;
+        }
+    })
+    .await;
+    let world = World::start(Routes::usual(&upstream.url(), "m1")).await;
+    for _ in 0..3 {
+        let mut client = H2Client::connect(world.address).await;
+        for n in 0..2_000 {
+            let Ok(mut send) = client.ready().await else { break };
+            let request = h2_client::get(&format!("{PROVIDER}hang")).body(()).unwrap();
+            let Ok((_, mut up)) = send.send_request(request, true) else { break };
+            up.send_reset(h2::Reason::CANCEL);
+            if n % 50 == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        drop(client);
+    }
+    world.settled().await;
+    eventually("the connections are gone", || world.app.open_connections() == 0).await;
+    upstream.left_alone().await;
+    let mut client = H2Client::connect(world.address).await;
+    assert_eq!(client.ask(h2_client::get(&format!("{PROVIDER}x")), "").await.text(), "1");
+}

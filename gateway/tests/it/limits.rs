@@ -183,6 +183,33 @@ async fn a_head_that_comes_drop_by_drop_is_cut_off_by_the_deadline_for_the_whole
 }
 
 #[tokio::test]
+async fn a_crowd_that_drips_is_cut_off_and_nobody_else_is_kept_waiting() {
+    let world = world(|limits| limits.head_timeout = 4 * SOON).await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for _ in 0..400 {
+        let mut client = world.connect().await;
+        crowd.spawn(async move {
+            let drops = "GET /health/live HTTP/1.1\r\nhost: h\r\nx: ".bytes().chain(std::iter::repeat(b'y'));
+            for drop in drops {
+                let sent = tokio::io::AsyncWriteExt::write_all(&mut client.stream, &[drop]).await;
+                let waited = tokio::time::timeout(SOON / 10, client.stream.peek(&mut [0; 1])).await;
+                if sent.is_err() || waited.is_ok() {
+                    break;
+                }
+            }
+            client.reply().await.assert_refusal(408, "head_timeout");
+        });
+    }
+    while world.app.open_connections() > 0 || !crowd.is_empty() {
+        assert_eq!(world.get("/health/live").await.status, 200);
+        while let Some(done) = crowd.try_join_next() {
+            done.unwrap();
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_never_says_a_word_is_closed_without_one() {
     let world = world(|limits| limits.head_timeout = SOON).await;
     let mut silent = world.connect().await;
