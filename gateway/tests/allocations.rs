@@ -5,6 +5,8 @@
 //! Client and upstream are blocking threads with fixed buffers, so that all that is counted is the
 //! gateway's. One test in a binary of its own: the counter sees the whole process.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::alloc::System;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
