@@ -228,12 +228,12 @@ async fn a_large_request_may_wait_behind_a_slow_one() {
     let world = World::start(Routes::usual(&sim.url(), "m1")).await;
     let body: Vec<u8> = (0..300_000u32).map(|n| n as u8).collect();
     for chunk_bytes in [None, Some(5000)] {
-        let mut client = world.connect().await;
+        let client = world.connect().await;
         let slow = Ask::get(&format!("{PROVIDER}v1/models")).fault("delay-ms=100");
         let large = Ask::new("PUT", &format!("{PROVIDER}echo/x")).body(&body);
         let large = chunk_bytes.map_or(large.clone(), |bytes| large.chunked(bytes));
         let all = [slow.encode(), large.encode()].concat();
-        let (mut read, mut write) = client.stream.into_split();
+        let (read, mut write) = client.stream.into_split();
         let sending = tokio::spawn(async move {
             tokio::io::AsyncWriteExt::write_all(&mut write, &all).await.unwrap();
             write
