@@ -4,6 +4,7 @@ pub mod fake_registry;
 pub mod full_queue;
 pub mod h2_client;
 pub mod h2_upstream;
+pub mod paced;
 pub mod raw;
 pub mod routes;
 pub mod scripted;

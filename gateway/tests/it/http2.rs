@@ -1,7 +1,7 @@
 //! HTTP/2 clients: prior knowledge, many streams on one connection, and what one stream may not do to
 //! another.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 
 use crate::harness::h2_client::{self, H2Client, collect};
 use crate::harness::scripted::{LAST_CHUNK, SSE_HEAD, Scripted, chunk, json_reply};
@@ -25,21 +25,6 @@ async fn prior_knowledge_works_beside_http1_on_one_port() {
     assert_eq!(world.get("/health/live").await.status, 200);
     let reply = client.ask(h2_client::get("/nothing"), "").await;
     assert_eq!((reply.status, &reply.json()["error"]["code"]), (404, &"no_such_path".into()));
-}
-
-#[tokio::test]
-async fn a_streamed_answer_comes_frame_by_frame() {
-    let sim = nim_sim::Sim::start(nim_sim::SimOptions { models: vec!["x/y".into()], ..Default::default() });
-    let sim = sim.await.unwrap();
-    let world = World::start(Routes::usual(&sim.url(), "x/y")).await;
-    let mut client = H2Client::connect(world.address).await;
-    let request = h2_client::post("/v1/chat/completions").header("x-sim-fault", "tokens=5,token-ms=20");
-    let mut answer = client.start(request, STREAM_BODY).await;
-    let mut seen = BytesMut::new();
-    h2_client::until(answer.body_mut(), &mut seen, "data: ").await;
-    assert!(memchr::memmem::find(&seen, b"[DONE]").is_none(), "it did not wait for the end");
-    let reply = collect(answer).await;
-    assert!(reply.error.is_none() && reply.text().ends_with("data: [DONE]\n\n"));
 }
 
 #[tokio::test]

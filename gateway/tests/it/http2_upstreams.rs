@@ -9,6 +9,7 @@ use h2::{Reason, server};
 use http::Response;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 
+use crate::harness::h2_client::{self, H2Client};
 use crate::harness::h2_upstream::{H2Upstream, answer};
 use crate::harness::scripted::Scripted;
 use crate::harness::tls::Authority;
@@ -257,4 +258,51 @@ async fn the_head_of_a_request_is_made_for_http2() {
     assert_eq!(head.headers["x-custom"], "kept");
     assert_eq!(head.headers["content-length"], "2");
     assert!(head.headers.contains_key("x-request-id"));
+}
+
+#[tokio::test]
+async fn each_frame_of_an_http2_upstream_goes_out_before_the_next_one_comes() {
+    const EVENTS: [&str; 3] = ["data: {\"model\":\"x/y\"}\n\n", "data: {\"te", "xt\":1}\n\n"];
+    let steps = Arc::new(tokio::sync::Semaphore::new(0));
+    let gate = Arc::clone(&steps);
+    let upstream = H2Upstream::start(server::Builder::new(), move |mut line, _, heard| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while let Some((_, mut respond)) = heard.next(&mut line).await {
+                let head = Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
+                let mut stream = respond.send_response(head, false).unwrap();
+                let gate = Arc::clone(&gate);
+                // The connection's own task has to go on, or nothing leaves.
+                tokio::spawn(async move {
+                    for event in EVENTS {
+                        gate.acquire().await.unwrap().forget();
+                        stream.send_data(Bytes::from_static(event.as_bytes()), false).unwrap();
+                    }
+                    gate.acquire().await.unwrap().forget();
+                    stream.send_data(Bytes::new(), true).unwrap();
+                });
+            }
+        }
+    })
+    .await;
+    let world = upstream.world().await;
+    let mut h1 = world.connect().await;
+    h1.send(Ask::post(&format!("{OPENAI}{CHAT}"), STREAM_BODY).encode()).await;
+    h1.head().await;
+    let mut h2 = H2Client::connect(world.address).await;
+    for event in EVENTS {
+        steps.add_permits(1);
+        h1.until(&event.replace("x/y", "default/m1")).await;
+    }
+    steps.add_permits(1);
+    h1.until("0\r\n\r\n").await;
+    let mut answer = h2.start(h2_client::post(&format!("{OPENAI}{CHAT}")), STREAM_BODY).await;
+    for event in EVENTS {
+        steps.add_permits(1);
+        let expected = event.replace("x/y", "default/m1");
+        h2_client::until(answer.body_mut(), &mut bytes::BytesMut::new(), &expected).await;
+    }
+    steps.add_permits(1);
+    assert!(h2_client::collect(answer).await.error.is_none());
+    world.settled().await;
 }

@@ -377,14 +377,14 @@ async fn time_limits_of_a_slow_but_steady_client_do_not_run_out() {
     let upstream = Scripted::obliging().await;
     let world = World::limited(Routes::usual(&upstream.url(), "x"), |limits| {
         limits.body_rate_grace = Duration::from_millis(150);
-        limits.body_rate_bytes_per_s = 25;
+        limits.body_rate_bytes_per_s = 10;
     })
     .await;
     for base in [OPENAI, PROVIDER] {
         let mut client = world.connect().await;
         let ask = Ask::post(&format!("{base}{CHAT}"), CHAT_BODY);
         client.send(ask.head()).await;
-        // Four times the least rate, for four times the grace.
+        // Ten times the least rate, for four times the grace.
         for part in CHAT_BODY.as_bytes().chunks(2) {
             tokio::time::sleep(Duration::from_millis(20)).await;
             client.send(part).await;

@@ -1,53 +1,12 @@
 //! Streams as they should be: every frame goes out when it comes in, byte for byte, and nothing is
 //! invented.
 
-use std::sync::Arc;
-
 use bytes::BytesMut;
-use tokio::sync::Semaphore;
 
 use crate::harness::h2_client::{self, H2Client, collect};
+use crate::harness::paced::Paced;
 use crate::harness::scripted::{LAST_CHUNK, SSE_HEAD, Scripted, chunk};
 use crate::harness::*;
-
-/// An upstream that sends one piece each time the test lets it.
-struct Paced {
-    upstream: Scripted,
-    steps: Arc<Semaphore>,
-}
-
-impl Paced {
-    /// The pieces are the whole answer, head and all.
-    async fn start(pieces: Vec<Vec<u8>>) -> Self {
-        let steps = Arc::new(Semaphore::new(0));
-        let (pieces, gate) = (Arc::new(pieces), Arc::clone(&steps));
-        let upstream = Scripted::start(move |mut line| {
-            let (pieces, gate) = (Arc::clone(&pieces), Arc::clone(&gate));
-            async move {
-                while line.request().await.is_some() {
-                    for piece in pieces.iter() {
-                        gate.acquire().await.unwrap().forget();
-                        line.write(piece).await;
-                    }
-                }
-            }
-        })
-        .await;
-        Self { upstream, steps }
-    }
-
-    /// A stream of `data` in chunks.
-    async fn stream(data: &[&str]) -> Self {
-        let mut pieces = vec![SSE_HEAD.as_bytes().to_vec()];
-        pieces.extend(data.iter().map(chunk));
-        pieces.push(LAST_CHUNK.into());
-        Self::start(pieces).await
-    }
-
-    fn step(&self) {
-        self.steps.add_permits(1);
-    }
-}
 
 /// What the upstream sends, piece by piece, each with what a client of a rewriting route has to have
 /// seen before the next is sent.

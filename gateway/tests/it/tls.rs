@@ -4,6 +4,7 @@ use bytes::BytesMut;
 use gateway::StartError;
 
 use crate::harness::h2_client::{self, H2Client, collect};
+use crate::harness::paced::Paced;
 use crate::harness::raw::RawClient;
 use crate::harness::scripted::{Scripted, json_reply};
 use crate::harness::tls::Authority;
@@ -75,17 +76,31 @@ async fn large_bodies_cross_tls_in_both_directions() {
 }
 
 #[tokio::test]
-async fn streams_leave_through_tls_as_they_come() {
-    let sim = nim_sim::Sim::start(nim_sim::SimOptions { models: vec!["x/y".into()], ..Default::default() });
-    let sim = sim.await.unwrap();
+async fn each_piece_of_a_stream_leaves_through_tls_before_the_next_one_comes() {
+    let pieces = ["data: 1\n\n", "data: 2", "\n\n", "data: [DONE]\n\n"];
+    let paced = Paced::stream(&pieces).await;
     let authority = Authority::new();
-    let world = tls_world(&authority, &sim.url()).await;
-    let ask = Ask::post(&format!("{OPENAI}{CHAT}"), STREAM_BODY).fault("tokens=3,token-ms=20");
-    let mut client = RawClient::over(authority.connect(world.address, &["http/1.1"]).await);
-    client.send(ask.encode()).await;
-    let begin = client.until("data: ").await;
-    assert!(!begin.contains("[DONE]"));
-    assert!(client.until("\r\n0\r\n\r\n").await.contains("[DONE]"));
+    let world = tls_world(&authority, &paced.upstream.url()).await;
+    let mut h1 = RawClient::over(authority.connect(world.address, &["http/1.1"]).await);
+    h1.send(Ask::post(&format!("{OPENAI}{CHAT}"), STREAM_BODY).encode()).await;
+    paced.step();
+    h1.head().await;
+    for piece in pieces {
+        paced.step();
+        h1.until(piece).await;
+    }
+    paced.step();
+    h1.until("0\r\n\r\n").await;
+
+    let mut h2 = H2Client::over(authority.connect(world.address, &["h2"]).await).await;
+    paced.step();
+    let mut answer = h2.start(h2_client::post(&format!("{OPENAI}{CHAT}")), STREAM_BODY).await;
+    for piece in pieces {
+        paced.step();
+        h2_client::until(answer.body_mut(), &mut BytesMut::new(), piece).await;
+    }
+    paced.step();
+    assert!(collect(answer).await.error.is_none());
 }
 
 #[tokio::test]
@@ -356,18 +371,4 @@ async fn a_reloaded_certificate_serves_new_connections_and_old_ones_go_on() {
     assert_eq!(new.ask(&Ask::get("/health/live")).await.status, 200);
     assert_eq!(old.ask(&Ask::get("/health/live")).await.status, 200);
     running.abort();
-}
-
-#[tokio::test]
-async fn an_http2_client_gets_an_http2_upstreams_stream_frame_by_frame() {
-    let authority = Authority::new();
-    let (_sim, world) = tls_upstream(&authority, &authority).await;
-    let mut client = H2Client::connect(world.address).await;
-    let request = h2_client::post(&format!("{OPENAI}{CHAT}")).header("x-sim-fault", "tokens=4,token-ms=20");
-    let mut answer = client.start(request, STREAM_BODY).await;
-    let mut seen = BytesMut::new();
-    h2_client::until(answer.body_mut(), &mut seen, "data: ").await;
-    assert!(memchr::memmem::find(&seen, b"[DONE]").is_none());
-    let rest = collect(answer).await;
-    assert!(rest.error.is_none() && rest.text().ends_with("data: [DONE]\n\n"));
 }
