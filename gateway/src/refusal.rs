@@ -23,13 +23,10 @@ pub enum Refusal {
     ContentEncoding,
     BodyTooLarge { limit_bytes: usize },
     BodyTooSlow,
-    BodyCut,
     Body(BodyError),
     UpgradeNotHere,
     // What it asks for.
     NoSuchPath,
-    NameInvalid { what: &'static str, name: String },
-    WorkspaceUnknown { workspace: String },
     ModelMissing,
     ModelEmpty,
     ModelUnknown { workspace: String, name: String },
@@ -39,7 +36,6 @@ pub enum Refusal {
     ProviderUnusable { workspace: String, name: String, why: String },
     // Why it can't be served now.
     NoTable,
-    Draining,
     Overloaded,
     RegistryAway,
     UpstreamDns { provider: String },
@@ -55,7 +51,7 @@ impl Refusal {
         use Refusal as R;
         match self {
             R::Head(error) => error.status(),
-            R::Framing(_) | R::Tail(_) | R::Body(_) | R::BodyCut | R::ModelMissing | R::UpgradeNotHere => {
+            R::Framing(_) | R::Tail(_) | R::Body(_) | R::ModelMissing | R::UpgradeNotHere => {
                 StatusCode::BAD_REQUEST
             }
             R::HeadTimeout | R::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -63,15 +59,14 @@ impl Refusal {
             R::Expectation => StatusCode::EXPECTATION_FAILED,
             R::UnsupportedMediaType | R::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             R::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            R::NameInvalid { .. } | R::ModelEmpty => StatusCode::UNPROCESSABLE_ENTITY,
+            R::ModelEmpty => StatusCode::UNPROCESSABLE_ENTITY,
             R::NoSuchPath
-            | R::WorkspaceUnknown { .. }
             | R::ModelUnknown { .. }
             | R::ModelNotServed { .. }
             | R::ProviderUnknown { .. }
             | R::ProviderNotReady { .. } => StatusCode::NOT_FOUND,
             R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
-            R::NoTable | R::Draining | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
+            R::NoTable | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
             R::UpstreamDns { .. }
             | R::UpstreamConnect { .. }
             | R::UpstreamForbidden { .. }
@@ -95,12 +90,9 @@ impl Refusal {
             R::ContentEncoding => "unsupported_content_encoding",
             R::BodyTooLarge { .. } => "body_too_large",
             R::BodyTooSlow => "body_timeout",
-            R::BodyCut => "body_incomplete",
             R::Body(error) => error.code(),
             R::UpgradeNotHere => "upgrade_not_supported",
             R::NoSuchPath => "no_such_path",
-            R::NameInvalid { .. } => "invalid_name",
-            R::WorkspaceUnknown { .. } => "workspace_not_found",
             R::ModelMissing => "model_missing",
             R::ModelEmpty => "model_empty",
             R::ModelUnknown { .. } => "model_not_found",
@@ -109,7 +101,6 @@ impl Refusal {
             R::ProviderNotReady { .. } => "provider_not_ready",
             R::ProviderUnusable { .. } => "provider_unusable",
             R::NoTable => "no_routes_yet",
-            R::Draining => "draining",
             R::Overloaded => "overloaded",
             R::RegistryAway => "registry_unavailable",
             R::UpstreamDns { .. } => "upstream_dns",
@@ -143,7 +134,7 @@ impl Refusal {
     /// Seconds after which trying again makes sense.
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::NoTable | Self::Draining | Self::Overloaded | Self::RegistryAway => Some(1),
+            Self::NoTable | Self::Overloaded | Self::RegistryAway => Some(1),
             _ => None,
         }
     }
@@ -172,7 +163,6 @@ impl Refusal {
                  the provider route has none"
             ),
             R::BodyTooSlow => return "the body did not arrive in time".into(),
-            R::BodyCut => return "the body ended before its announced length".into(),
             R::Body(error) => format!("Invalid request body: {error}"),
             R::UpgradeNotHere => {
                 return "protocol upgrades work on provider routes, over HTTP/1.1, for websocket only".into();
@@ -181,10 +171,6 @@ impl Refusal {
                 return "Not Found: no such path. OpenAI clients use the base URL http://<this host>/v1"
                     .into();
             }
-            R::NameInvalid { what, name } => {
-                format!("Invalid {what}: {name:?} does not follow the name rule")
-            }
-            R::WorkspaceUnknown { workspace } => format!("Workspace '{workspace}' not found"),
             R::ModelMissing => {
                 return "Could not extract model from openai request: 'model'. Put the model's name into the body, \
                         or use the model route"
@@ -203,7 +189,6 @@ impl Refusal {
                 "Provider {workspace}/{name} can't be used: {why}. Store its key again and update the provider"
             ),
             R::NoTable => return "this gateway has no routes yet; it is waiting for the registry".into(),
-            R::Draining => return "this gateway is shutting down; try again".into(),
             R::Overloaded => return "this gateway is at its limit; try again shortly".into(),
             R::RegistryAway => {
                 return "the registry can't be reached; inference goes on, changes do not".into();

@@ -41,8 +41,9 @@ impl ServerApp for Listener {
         }
         let plaintext = stream.get_ssl_digest().is_none();
         let mut wire = Wire::new(stream);
-        match tell_protocol(app, &mut wire, plaintext, shutdown).await {
-            Protocol::H1 => serve_h1(app, wire, shutdown).await,
+        let head_deadline = Instant::now() + app.limits.head_timeout;
+        match tell_protocol(&mut wire, plaintext, head_deadline, shutdown).await {
+            Protocol::H1 => serve_h1(app, wire, head_deadline, shutdown).await,
             Protocol::H2 => {
                 if let Some(stream) = rewound(wire) {
                     Box::pin(serve_h2(app, stream, shutdown)).await;
@@ -61,11 +62,16 @@ enum Protocol {
 }
 
 /// Reads until the first bytes say what the client speaks. An HTTP/1 head's time counts from here.
-async fn tell_protocol(app: &App, wire: &mut Wire, plaintext: bool, shutdown: &ShutdownWatch) -> Protocol {
+async fn tell_protocol(
+    wire: &mut Wire,
+    plaintext: bool,
+    head_deadline: Instant,
+    shutdown: &ShutdownWatch,
+) -> Protocol {
     if !plaintext {
         return Protocol::H1;
     }
-    let mut deadline = Instant::now() + app.limits.head_timeout;
+    let mut deadline = head_deadline;
     let (mut stop, mut stopping) = (StopWatch::new(shutdown), false);
     loop {
         let n = wire.input.len().min(H2_PREFACE.len());

@@ -25,17 +25,18 @@ use crate::refusal::Refusal;
 /// so that the client sees the answer and not a reset.
 const LINGER_BYTES_MAX: usize = 1024 * 1024;
 
-pub async fn serve_h1(app: &Arc<App>, wire: Wire, shutdown: &ShutdownWatch) {
+/// Serves until either side has enough. The first head is due at `head_deadline`.
+pub async fn serve_h1(app: &Arc<App>, wire: Wire, head_deadline: Instant, shutdown: &ShutdownWatch) {
     let mut connection = H1Down::new(wire);
     let mut stop = StopWatch::new(shutdown);
-    let mut first = true;
+    let mut first = Some(head_deadline);
     for left in (0..app.limits.requests_per_connection_max).rev() {
         let head = match next_head(app, &mut connection, first, &mut stop).await {
             Next::Head(head) => head,
             Next::Refuse(refusal) => return refuse_head(app, connection, refusal).await,
             Next::Close => return close(connection).await,
         };
-        first = false;
+        first = None;
         connection.begin(&head, left > 0 && !app.draining());
         if head.expect_unknown {
             connection.close_after_reply();
@@ -69,9 +70,9 @@ enum Next {
     Close,
 }
 
-/// The next request's head. It has `keep_alive_timeout` to begin (the first one `head_timeout`), and
-/// from its first byte `head_timeout` to be complete.
-async fn next_head(app: &App, connection: &mut H1Down, first: bool, stop: &mut StopWatch) -> Next {
+/// The next request's head. It has `keep_alive_timeout` to begin, and from its first byte
+/// `head_timeout` to be complete; the `first` one of a connection has one deadline for both.
+async fn next_head(app: &App, connection: &mut H1Down, first: Option<Instant>, stop: &mut StopWatch) -> Next {
     let limits = &app.limits;
     let head_limits = HeadLimits {
         bytes_max: limits.head_bytes_max,
@@ -79,7 +80,7 @@ async fn next_head(app: &App, connection: &mut H1Down, first: bool, stop: &mut S
         lines_max: limits.header_lines_max,
     };
     let H1Down { wire, timer, .. } = connection;
-    let (mut began, mut stopping, mut deadline) = (false, false, None);
+    let (mut began, mut stopping, mut deadline) = (false, false, first);
     loop {
         match parse_request(&mut wire.input, &head_limits) {
             Ok(Some(head)) => return Next::Head(Box::new(head)),
@@ -87,11 +88,10 @@ async fn next_head(app: &App, connection: &mut H1Down, first: bool, stop: &mut S
             Err(error) => return Next::Refuse(Refusal::Head(error)),
         }
         if !began && !wire.input.is_empty() {
-            (began, deadline) = (true, None);
+            (began, deadline) = (true, first);
         }
         let limit = match (began, stopping) {
             (true, _) => limits.head_timeout,
-            (false, false) if first => limits.head_timeout,
             (false, false) => limits.keep_alive_timeout,
             (false, true) => LAST_REQUEST_WAIT,
         };
