@@ -150,6 +150,10 @@ fn choose<'t>(app: &App, target: &'t Target<'t>, request: RequestView<'_>) -> Re
 /// What is answered from here, without an upstream.
 fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option<LocalReply>, Refusal> {
     let reads = matches!(*method, Method::GET | Method::HEAD);
+    if !reads && matches!(target, Target::OpenAi { .. }) {
+        // The hot path: tail and table are looked at once, where the request is routed.
+        return Ok(None);
+    }
     let needs_table = matches!(target, Target::ProviderReady { .. } | Target::OpenAi { .. });
     if needs_table && app.routes.load().installation.is_empty() {
         return Err(Refusal::NoTable);
@@ -161,8 +165,8 @@ fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option
         Target::OpenAi { workspace, tail } => {
             let tail = forwardable(tail).map_err(Refusal::Tail)?;
             match tail.strip_prefix("v1/models") {
-                Some("" | "/") if reads => local::model_list(app, workspace),
-                Some(id) if reads && id.starts_with('/') => {
+                Some("" | "/") => local::model_list(app, workspace),
+                Some(id) if id.starts_with('/') => {
                     local::model_card(app, workspace, id.trim_start_matches('/'))
                 }
                 _ => return Ok(None),
