@@ -14,6 +14,9 @@ pub const NAME_BYTES_MAX: usize = 63;
 /// Shortest name, in bytes.
 pub const NAME_BYTES_MIN: usize = 2;
 
+/// The grammar as a regular expression, as the platform's API documents it.
+pub const NAME_PATTERN: &str = r"^[a-z](?!.*--)[a-z0-9\-@.+_]{1,62}(?<!-)$";
+
 /// Why a text is not a name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -116,6 +119,10 @@ name_type!(
 name_type!(
     /// A secret of a workspace.
     SecretName
+);
+name_type!(
+    /// Anything else that has a name in a workspace.
+    EntityName
 );
 
 /// The entity name under which an upstream's model id becomes routable in `workspace`.

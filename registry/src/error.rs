@@ -23,6 +23,17 @@ pub enum Error {
     BodyTooLong(usize),
     #[error("the request body did not arrive in time")]
     BodyTimeout,
+    /// The call is understood and not allowed.
+    #[error("{0}")]
+    Forbidden(String),
+    /// The state of the thing does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    #[error(transparent)]
+    Filter(#[from] crate::domain::filter::FilterError),
+    /// A fault of ours: a schema that can't be compiled.
+    #[error("schema: {0}")]
+    Schema(String),
     #[error("the secret could not be sealed: {0}")]
     Seal(#[from] proto_shared::secret::SecretError),
     #[error(transparent)]
@@ -40,7 +51,26 @@ pub struct Issue {
     pub input: Value,
 }
 
+impl Issue {
+    /// A value of the right shape that can't be.
+    pub fn value(loc: Vec<Value>, reason: impl std::fmt::Display) -> Self {
+        Self { kind: "value_error", loc, msg: format!("Value error, {reason}"), input: Value::Null }
+    }
+}
+
 impl Error {
+    /// One member of the body has a value that can't be.
+    pub fn invalid(member: &str, reason: impl std::fmt::Display) -> Self {
+        let loc = vec![Value::from("body"), Value::from(member)];
+        Self::Invalid(vec![Issue::value(loc, reason)])
+    }
+
+    /// A parameter of the path is not a name.
+    pub fn invalid_path(parameter: &str, reason: impl std::fmt::Display) -> Self {
+        let loc = vec![Value::from("path"), Value::from(parameter)];
+        Self::Invalid(vec![Issue::value(loc, reason)])
+    }
+
     pub fn refused(field: &str, reason: impl ToString) -> Self {
         Self::Refused { field: field.into(), reason: reason.to_string() }
     }

@@ -1,59 +1,53 @@
 //! The HTTP API: thin handlers, typed values in, one call into the store, a view out.
 //!
 //! Invariants:
+//! - A route exists only with its documentation: both come from one `routes!` entry.
+//! - Bodies are checked against the documented schema before a handler sees them.
 //! - Every error body has `error` and `detail`; statuses are given in `reply` and nowhere else.
 //! - An answer to a call that changed routes carries the generation that holds the change.
 //! - No view has a place for a secret's value, and no error repeats one.
 
+pub mod body;
+mod documents;
 mod feed;
-mod fields;
 mod models;
+pub mod openapi;
+mod prompts;
 mod providers;
 mod query;
 mod reply;
+pub mod schema;
 mod secrets;
 mod system;
-mod views;
 mod workspaces;
 
 use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::{get, post, put};
+use axum::routing::get;
 use http::Method;
 use proto_shared::feed::FEED_PATH;
+use utoipa_axum::router::OpenApiRouter;
 
 use crate::Registry;
 use crate::config::REQUEST_TIMEOUT;
 
-const WORKSPACES: &str = "/apis/entities/v2/workspaces";
-const SECRETS: &str = "/apis/secrets/v2/workspaces/{workspace}/secrets";
-const PROVIDERS: &str = "/apis/models/v2/workspaces/{workspace}/providers";
-const MODELS: &str = "/apis/models/v2/workspaces/{workspace}/models";
+/// Every documented route.
+fn routes() -> OpenApiRouter<Registry> {
+    OpenApiRouter::new()
+        .merge(system::routes())
+        .merge(workspaces::routes())
+        .merge(secrets::routes())
+        .merge(models::routes())
+        .merge(prompts::routes())
+        .merge(providers::routes())
+}
 
 pub fn router(registry: &Registry) -> Router {
-    Router::new()
-        .route(WORKSPACES, post(workspaces::create).get(workspaces::list))
-        .route(&format!("{WORKSPACES}/{{name}}"), get(workspaces::read))
-        .route(SECRETS, post(secrets::create).get(secrets::list))
-        .route(
-            &format!("{SECRETS}/{{name}}"),
-            get(secrets::read).patch(secrets::update).delete(secrets::delete),
-        )
-        .route(PROVIDERS, post(providers::create).get(providers::list))
-        .route(
-            &format!("{PROVIDERS}/{{name}}"),
-            get(providers::read).put(providers::replace).delete(providers::delete),
-        )
-        .route(&format!("{PROVIDERS}/{{name}}/status"), put(providers::set_status))
-        .route(MODELS, get(models::list))
-        .route(&format!("{MODELS}/{{name}}"), get(models::read))
-        .route("/health/live", get(system::live))
-        .route("/health/ready", get(system::ready))
-        .route("/status", get(system::status))
-        .route("/cluster-info", get(system::cluster_info))
-        .route("/apis/auth/discovery", get(system::auth_discovery))
+    let (router, _) = routes().split_for_parts();
+    router
+        .route(openapi::PATH, get(openapi::serve))
         .route(FEED_PATH, get(feed::feed))
         .layer(middleware::from_fn(finish))
         .with_state(registry.clone())

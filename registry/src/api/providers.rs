@@ -1,47 +1,61 @@
 //! `/apis/models/v2/workspaces/{ws}/providers`.
 
-mod body;
+pub mod body;
+mod view;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use proto_shared::ProviderName;
-use serde_json::json;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::fields::{Echo, Fields};
+use self::body::{CreateProvider, ReplaceProvider, UpdateProviderStatus};
+pub use self::view::Provider;
+use super::body::Valid;
 use super::query::{self, Pairs};
 use super::reply::{self, Nulls, Reply};
-use super::views::ProviderView;
+use super::schema::{ListParams, PageView};
 use crate::Registry;
-use crate::error::{Error, Issue};
-use crate::store::{Committed, providers, workspaces};
+use crate::error::Error;
+use crate::store::{providers, workspaces};
 
-pub async fn create(
+pub fn routes() -> OpenApiRouter<Registry> {
+    OpenApiRouter::new()
+        .routes(routes!(create, list))
+        .routes(routes!(read, replace, delete))
+        .routes(routes!(set_status))
+}
+
+#[utoipa::path(
+    post, path = "/apis/models/v2/workspaces/{workspace}/providers", tag = "providers",
+    request_body = CreateProvider, responses((status = 201, body = Provider)),
+)]
+async fn create(
     State(registry): State<Registry>,
     Path(workspace): Path<String>,
-    request: Request,
+    Valid(provider): Valid<CreateProvider>,
 ) -> Reply {
-    let mut fields = Fields::read(request, Echo::Input).await?;
-    let name = body::name(&mut fields);
-    let parsed = body::parse(&mut fields);
-    let (name, parsed) = fields.finish(name.zip(parsed))?;
-    let (spec, given) = parsed.accept(&registry.inner.config.egress)?;
+    let name = provider.name;
+    let (spec, given) = provider.rest.accept(&registry.inner.config.egress)?;
     let made = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
         providers::insert(write, &workspace, &name, &spec, &given)
     });
-    Ok(reply::written(StatusCode::CREATED, made.await?, ProviderView::from))
+    Ok(reply::written(StatusCode::CREATED, made.await?, Provider::from))
 }
 
 /// Creates, or replaces the whole configuration.
-pub async fn replace(
+#[utoipa::path(
+    put, path = "/apis/models/v2/workspaces/{workspace}/providers/{name}", tag = "providers",
+    request_body = ReplaceProvider, responses((status = 200, body = Provider)),
+)]
+async fn replace(
     State(registry): State<Registry>,
     Path((workspace, name)): Path<(String, String)>,
-    request: Request,
+    Valid(provider): Valid<ReplaceProvider>,
 ) -> Reply {
-    let mut fields = Fields::read(request, Echo::Input).await?;
-    let parsed = body::parse(&mut fields);
-    let (spec, given) = fields.finish(parsed)?.accept(&registry.inner.config.egress)?;
-    let name = path_name(&name)?;
+    let (spec, given) = provider.accept(&registry.inner.config.egress)?;
+    let name: ProviderName = name.parse().map_err(|reason| Error::invalid_path("name", reason))?;
     let stored = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
         match providers::find(write, workspace.as_str(), name.as_str())? {
@@ -49,61 +63,62 @@ pub async fn replace(
             None => providers::insert(write, &workspace, &name, &spec, &given),
         }
     });
-    Ok(reply::written(StatusCode::OK, stored.await?, ProviderView::from))
+    Ok(reply::written(StatusCode::OK, stored.await?, Provider::from))
 }
 
-fn path_name(text: &str) -> Result<ProviderName, Error> {
-    text.parse().map_err(|error| {
-        let loc = vec![json!("path"), json!("name")];
-        let msg = format!("Value error, {error}");
-        Error::Invalid(vec![Issue { kind: "value_error", loc, msg, input: json!(text) }])
-    })
-}
-
-pub async fn list(
+#[utoipa::path(
+    get, path = "/apis/models/v2/workspaces/{workspace}/providers", tag = "providers",
+    params(ListParams), responses((status = 200, body = PageView<Provider>)),
+)]
+async fn list(
     State(registry): State<Registry>,
     Path(workspace): Path<String>,
     Query(pairs): Query<Pairs>,
 ) -> Reply {
-    let request = query::page_request(&pairs, &query::PROVIDERS)?;
+    let request = query::page_request(&pairs, &providers::LIST)?;
+    let asked = request.clone();
     let page = registry.inner.store.read(move |connection| {
-        let workspace = (workspace != "-").then_some(workspace.as_str());
-        workspace.map_or(Ok(()), |name| workspaces::require_listed(connection, name))?;
-        providers::list(connection, workspace, &request)
+        let workspace = workspaces::listed(connection, &workspace)?;
+        providers::list(connection, workspace, &asked)
     });
-    Ok(reply::page(page.await?, &request, Nulls::Omit, ProviderView::from))
+    Ok(reply::page(page.await?, &request, &providers::LIST, Nulls::Omit, Provider::from))
 }
 
-pub async fn read(
-    State(registry): State<Registry>,
-    Path((workspace, name)): Path<(String, String)>,
-) -> Reply {
+#[utoipa::path(
+    get, path = "/apis/models/v2/workspaces/{workspace}/providers/{name}", tag = "providers",
+    responses((status = 200, body = Provider)),
+)]
+async fn read(State(registry): State<Registry>, Path((workspace, name)): Path<(String, String)>) -> Reply {
     let provider =
         registry.inner.store.read(move |connection| providers::get(connection, &workspace, &name)).await?;
-    Ok(reply::object(StatusCode::OK, ProviderView::from(provider)))
+    Ok(reply::object(StatusCode::OK, Provider::from(provider)))
 }
 
-pub async fn delete(
-    State(registry): State<Registry>,
-    Path((workspace, name)): Path<(String, String)>,
-) -> Reply {
-    let deleted: Committed<()> =
+#[utoipa::path(
+    delete, path = "/apis/models/v2/workspaces/{workspace}/providers/{name}", tag = "providers",
+    responses((status = 204)),
+)]
+async fn delete(State(registry): State<Registry>, Path((workspace, name)): Path<(String, String)>) -> Reply {
+    let deleted =
         registry.inner.store.write(move |write| providers::delete(write, &workspace, &name)).await?;
     Ok(reply::deleted(&deleted))
 }
 
-pub async fn set_status(
+/// What a controller found out about a provider.
+#[utoipa::path(
+    put, path = "/apis/models/v2/workspaces/{workspace}/providers/{name}/status", tag = "providers",
+    request_body = UpdateProviderStatus, responses((status = 200, body = Provider)),
+)]
+async fn set_status(
     State(registry): State<Registry>,
     Path((workspace, name)): Path<(String, String)>,
-    request: Request,
+    Valid(status): Valid<UpdateProviderStatus>,
 ) -> Reply {
-    let mut fields = Fields::read(request, Echo::Input).await?;
-    let finding = body::finding(&mut fields, &workspace);
-    let finding = fields.finish(Some(finding))?;
+    let finding = status.accept(&workspace)?;
     let stored = registry.inner.store.write(move |write| {
         let provider = providers::find(write, &workspace, &name)?
             .ok_or_else(|| Error::NotFound(format!("Model provider {workspace}/{name} not found")))?;
         providers::record(write, &provider, &finding)
     });
-    Ok(reply::written(StatusCode::OK, stored.await?, ProviderView::from))
+    Ok(reply::written(StatusCode::OK, stored.await?, Provider::from))
 }

@@ -2,32 +2,14 @@
 
 use serde_json::{Value, json};
 
-use crate::domain::page::{ListRules, PageRequest, Sort, SortKey};
+use crate::domain::filter::Filter;
+use crate::domain::page::{ListRules, PageRequest, Sort};
 use crate::error::{Error, Issue};
 
 pub type Pairs = Vec<(String, String)>;
 
-const PLAIN_KEYS: &[SortKey] = &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt];
-const PROVIDER_KEYS: &[SortKey] = &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status];
-
-pub const WORKSPACES: ListRules =
-    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::NEWEST_FIRST, keys: PLAIN_KEYS };
-pub const SECRETS: ListRules = ListRules {
-    default_size: 10,
-    size_max: 1000,
-    default_sort: Sort::NEWEST_FIRST,
-    keys: &[SortKey::CreatedAt],
-};
-pub const PROVIDERS: ListRules =
-    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::OLDEST_FIRST, keys: PROVIDER_KEYS };
-pub const MODELS: ListRules =
-    ListRules { default_size: 100, size_max: 1000, default_sort: Sort::OLDEST_FIRST, keys: PLAIN_KEYS };
-
-/// Reads `page`, `page_size` and `sort`; the last of a repeated key counts.
+/// Reads `page`, `page_size`, `sort` and `filter`; the last of a repeated key counts.
 pub fn page_request(pairs: &Pairs, rules: &ListRules) -> Result<PageRequest, Error> {
-    if pairs.iter().any(|(key, _)| key == "filter" || key.starts_with("filter[")) {
-        return Err(Error::refused("filter", "this list can't be filtered yet; leave it out"));
-    }
     let mut issues = Vec::new();
     let find = |name: &str| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
     let page = number("page", find("page"), 1, u32::MAX, &mut issues);
@@ -40,7 +22,12 @@ pub fn page_request(pairs: &Pairs, rules: &ListRules) -> Result<PageRequest, Err
             rules.default_sort
         }),
     };
-    if issues.is_empty() { Ok(PageRequest { page, page_size, sort }) } else { Err(Error::Invalid(issues)) }
+    if !issues.is_empty() {
+        return Err(Error::Invalid(issues));
+    }
+    let given = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
+    let filter = Filter::from_query(given, rules.filters)?;
+    Ok(PageRequest { page, page_size, sort, filter })
 }
 
 fn number(name: &str, text: Option<&str>, default: u32, max: u32, issues: &mut Vec<Issue>) -> u32 {
@@ -72,7 +59,7 @@ mod tests {
 
     fn read(text: &[(&str, &str)]) -> Result<PageRequest, Error> {
         let pairs = text.iter().map(|(k, v)| ((*k).into(), (*v).into())).collect();
-        page_request(&pairs, &PROVIDERS)
+        page_request(&pairs, &crate::store::providers::LIST)
     }
 
     #[test]
@@ -99,7 +86,8 @@ mod tests {
     }
 
     #[test]
-    fn a_filter_is_refused_rather_than_ignored() {
-        assert!(matches!(read(&[("filter[name]", "x")]), Err(Error::Refused { .. })));
+    fn a_filter_that_means_nothing_is_refused_rather_than_ignored() {
+        assert!(matches!(read(&[("filter[zzz]", "x")]), Err(Error::Filter(_))));
+        assert!(read(&[("filter[name]", "x")]).unwrap().filter.is_some());
     }
 }

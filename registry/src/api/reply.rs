@@ -10,7 +10,8 @@ use proto_shared::feed::GENERATION_HEADER;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::page::{Page, PageRequest};
+use super::schema::{PageView, Pagination};
+use crate::domain::page::{ListRules, Page, PageRequest};
 use crate::error::{Error, Issue};
 use crate::store::{Committed, StoreError};
 
@@ -53,39 +54,59 @@ fn with_generation(mut response: Response, generation: Option<u64>) -> Response 
 pub fn page<T, V: Serialize>(
     page: Page<T>,
     request: &PageRequest,
+    rules: &ListRules,
     nulls: Nulls,
     view: impl Fn(T) -> V,
 ) -> Response {
-    let pagination = json!({
-        "page": request.page,
-        "page_size": request.page_size,
-        "current_page_size": page.rows.len(),
-        "total_pages": page.total_pages(request.page_size),
-        "total_results": page.total,
-    });
-    let data: Vec<Value> = page.rows.into_iter().map(|row| in_list(view(row), nulls)).collect();
-    let mut body = json!({ "data": data, "pagination": pagination, "sort": request.sort.to_wire() });
-    if nulls == Nulls::Keep {
-        body["filter"] = Value::Null;
-    }
-    object(StatusCode::OK, body)
+    let pagination = Pagination {
+        page: request.page,
+        page_size: request.page_size,
+        current_page_size: page.rows.len(),
+        total_pages: page.total_pages(request.page_size).max(rules.pages_min),
+        total_results: page.total,
+    };
+    let data = page.rows.into_iter().map(|row| in_list(view(row), nulls)).collect();
+    let filter = match &request.filter {
+        Some(filter) => Some(filter.to_wire()),
+        None if nulls == Nulls::Keep => Some(Value::Null),
+        None => None,
+    };
+    object(StatusCode::OK, PageView { data, pagination, sort: request.sort.to_wire(), filter })
 }
 
-/// Fields of nested objects that users gave keep their nulls: there they mean something.
+/// What users wrote as free JSON keeps its nulls: there they mean something.
+const FREE_JSON: &[&str] = &[
+    "custom_fields",
+    "data",
+    "default_extra_body",
+    "ownership",
+    "override_config",
+    "parameters",
+    "required_extra_body",
+    "resources",
+    "response_format",
+    "tool_choice",
+];
+
 fn in_list(view: impl Serialize, nulls: Nulls) -> Value {
     let mut value = serde_json::to_value(view).unwrap_or_default();
-    if nulls == Nulls::Keep {
-        return value;
-    }
-    if let Value::Object(fields) = &mut value {
-        fields.retain(|_, value| !value.is_null());
-        for ours in ["auth_context", "api_endpoint"] {
-            if let Some(Value::Object(inner)) = fields.get_mut(ours) {
-                inner.retain(|_, value| !value.is_null());
-            }
-        }
+    if nulls == Nulls::Omit {
+        omit_nulls(&mut value);
     }
     value
+}
+
+fn omit_nulls(value: &mut Value) {
+    match value {
+        Value::Object(members) => members.retain(|name, member| {
+            if !FREE_JSON.contains(&name.as_str()) {
+                omit_nulls(member);
+            }
+            !member.is_null()
+        }),
+        Value::Array(items) => items.iter_mut().for_each(omit_nulls),
+        _ => {}
+    }
 }
 
 impl IntoResponse for Error {
@@ -104,7 +125,12 @@ impl IntoResponse for Error {
             }
             Self::BodyTooLong(_) => (S::PAYLOAD_TOO_LARGE, ErrorBody::new(text, INVALID, "body_too_long")),
             Self::BodyTimeout => (S::REQUEST_TIMEOUT, ErrorBody::new(text, INVALID, "body_timeout")),
-            Self::Seal(_) => internal(&text),
+            Self::Forbidden(_) => (S::FORBIDDEN, ErrorBody::new(text, "permission_error", "forbidden")),
+            Self::Conflict(_) => (S::CONFLICT, ErrorBody::new(text, "conflict_error", "conflict")),
+            Self::Filter(_) => {
+                (S::BAD_REQUEST, ErrorBody::new(text, INVALID, "invalid_filter").with_param("filter"))
+            }
+            Self::Seal(_) | Self::Schema(_) => internal(&text),
             Self::Store(StoreError::Sqlite(_)) => internal(&text),
             Self::Store(StoreError::DiskFull) => {
                 (S::INSUFFICIENT_STORAGE, ErrorBody::new(text, "server_error", "disk_full"))

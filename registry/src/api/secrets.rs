@@ -2,103 +2,151 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use proto_shared::SecretName;
 use proto_shared::secret::SecretString;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
-use super::fields::{DESCRIPTION_CHARS_MAX, Echo, Fields};
+use super::body::{Echo, RequestBody, Valid, given};
 use super::query::{self, Pairs};
 use super::reply::{self, Nulls, Reply};
-use super::views::SecretView;
+use super::schema::{self, ListParams, PageView};
 use crate::Registry;
 use crate::store::secrets::{self, SecretChange};
 use crate::store::workspaces;
 
-const NAME_CHARS_MAX: usize = 255;
-/// Longest secret, in characters.
-pub const SECRET_CHARS_MAX: usize = 64 * 1024;
+pub fn routes() -> OpenApiRouter<Registry> {
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, update, delete))
+}
 
-pub async fn create(
+/// A value of 1 to 65,536 characters.
+#[derive(ToSchema)]
+#[schema(format = Password, min_length = 1, max_length = 65536)]
+#[expect(dead_code, reason = "a schema; values are secret strings")]
+pub struct SecretValue(String);
+
+#[derive(Deserialize, ToSchema)]
+pub struct CreateSecret {
+    #[schema(value_type = schema::Name)]
+    name: SecretName,
+    #[schema(value_type = SecretValue)]
+    value: SecretString,
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct UpdateSecret {
+    #[schema(value_type = Option<SecretValue>)]
+    value: Option<SecretString>,
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 1000)]
+    description: Option<Option<String>>,
+}
+
+impl RequestBody for CreateSecret {
+    const ECHO: Echo = Echo::Nothing;
+}
+impl RequestBody for UpdateSecret {
+    const ECHO: Echo = Echo::Nothing;
+}
+
+/// What may be told about a secret.
+#[derive(Serialize, ToSchema)]
+pub struct Secret {
+    name: String,
+    workspace: String,
+    description: Option<String>,
+    created_at: String,
+    updated_at: String,
+}
+
+impl From<crate::domain::Secret> for Secret {
+    fn from(secret: crate::domain::Secret) -> Self {
+        Self {
+            name: secret.name.into(),
+            workspace: secret.workspace.into(),
+            description: secret.description,
+            created_at: secret.created.to_wire(),
+            updated_at: secret.updated.to_wire(),
+        }
+    }
+}
+
+#[utoipa::path(
+    post, path = "/apis/secrets/v2/workspaces/{workspace}/secrets", tag = "secrets",
+    request_body = CreateSecret, responses((status = 201, body = Secret)),
+)]
+async fn create(
     State(registry): State<Registry>,
     Path(workspace): Path<String>,
-    request: Request,
+    Valid(secret): Valid<CreateSecret>,
 ) -> Reply {
-    let mut fields = Fields::read(request, Echo::Nothing).await?;
-    let name = fields
-        .required_text("name", NAME_CHARS_MAX)
-        .and_then(|text| fields.parse("name", &text, |text| text.parse::<SecretName>()));
-    let value = match fields.required_text("value", SECRET_CHARS_MAX) {
-        Some(text) => not_empty(&mut fields, text),
-        None => None,
-    };
-    let description = fields.text("description", DESCRIPTION_CHARS_MAX);
-    let (name, value) = fields.finish(name.zip(value))?;
+    let CreateSecret { name, value, description } = secret;
     let key = Arc::clone(&registry.inner.config.master_key);
     let made = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
         secrets::insert(write, &key, &workspace, &name, &value, description.as_deref())
     });
-    Ok(reply::written(StatusCode::CREATED, made.await?, SecretView::from))
+    Ok(reply::written(StatusCode::CREATED, made.await?, Secret::from))
 }
 
-fn not_empty(fields: &mut Fields, text: String) -> Option<SecretString> {
-    if text.is_empty() {
-        fields.issue("value", "string_too_short", "String should have at least 1 character");
-        return None;
-    }
-    Some(SecretString::from(text))
-}
-
-pub async fn list(
+#[utoipa::path(
+    get, path = "/apis/secrets/v2/workspaces/{workspace}/secrets", tag = "secrets",
+    params(ListParams), responses((status = 200, body = PageView<Secret>)),
+)]
+async fn list(
     State(registry): State<Registry>,
     Path(workspace): Path<String>,
     Query(pairs): Query<Pairs>,
 ) -> Reply {
-    let request = query::page_request(&pairs, &query::SECRETS)?;
+    let request = query::page_request(&pairs, &secrets::LIST)?;
+    let asked = request.clone();
     let page = registry.inner.store.read(move |connection| {
-        let workspace = (workspace != "-").then_some(workspace.as_str());
-        workspace.map_or(Ok(()), |name| workspaces::require_listed(connection, name))?;
-        secrets::list(connection, workspace, &request)
+        let workspace = workspaces::listed(connection, &workspace)?;
+        secrets::list(connection, workspace, &asked)
     });
-    Ok(reply::page(page.await?, &request, Nulls::Omit, SecretView::from))
+    Ok(reply::page(page.await?, &request, &secrets::LIST, Nulls::Omit, Secret::from))
 }
 
-pub async fn read(
-    State(registry): State<Registry>,
-    Path((workspace, name)): Path<(String, String)>,
-) -> Reply {
+#[utoipa::path(
+    get, path = "/apis/secrets/v2/workspaces/{workspace}/secrets/{name}", tag = "secrets",
+    responses((status = 200, body = Secret)),
+)]
+async fn read(State(registry): State<Registry>, Path((workspace, name)): Path<(String, String)>) -> Reply {
     let secret =
         registry.inner.store.read(move |connection| secrets::get(connection, &workspace, &name)).await?;
-    Ok(reply::object(StatusCode::OK, SecretView::from(secret)))
+    Ok(reply::object(StatusCode::OK, Secret::from(secret)))
 }
 
-pub async fn update(
+#[utoipa::path(
+    patch, path = "/apis/secrets/v2/workspaces/{workspace}/secrets/{name}", tag = "secrets",
+    request_body = UpdateSecret, responses((status = 200, body = Secret)),
+)]
+async fn update(
     State(registry): State<Registry>,
     Path((workspace, name)): Path<(String, String)>,
-    request: Request,
+    Valid(secret): Valid<UpdateSecret>,
 ) -> Reply {
-    let mut fields = Fields::read(request, Echo::Nothing).await?;
-    let value = match fields.text("value", SECRET_CHARS_MAX) {
-        Some(text) => not_empty(&mut fields, text),
-        None => None,
-    };
-    let description = fields.text("description", DESCRIPTION_CHARS_MAX);
-    let description = fields.has("description").then_some(description);
-    let change = fields.finish(Some(SecretChange { value, description }))?;
+    let change = SecretChange { value: secret.value, description: secret.description };
     let key = Arc::clone(&registry.inner.config.master_key);
     let updated = registry
         .inner
         .store
         .write(move |write| secrets::update(write, &key, &workspace, &name, &change))
         .await?;
-    Ok(reply::written(StatusCode::OK, updated, SecretView::from))
+    Ok(reply::written(StatusCode::OK, updated, Secret::from))
 }
 
-pub async fn delete(
-    State(registry): State<Registry>,
-    Path((workspace, name)): Path<(String, String)>,
-) -> Reply {
+#[utoipa::path(
+    delete, path = "/apis/secrets/v2/workspaces/{workspace}/secrets/{name}", tag = "secrets",
+    responses((status = 204)),
+)]
+async fn delete(State(registry): State<Registry>, Path((workspace, name)): Path<(String, String)>) -> Reply {
     let deleted = registry.inner.store.write(move |write| secrets::delete(write, &workspace, &name)).await?;
     Ok(reply::deleted(&deleted))
 }

@@ -1,51 +1,127 @@
 //! Health, status and version.
 
-use axum::Json;
 use axum::extract::State;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
 
+use super::reply;
 use crate::Registry;
 
 /// The release of the platform whose API this is; clients compare it.
 const PLATFORM_VERSION: &str = "0.3.0";
-const SERVICES: [&str; 3] = ["entities", "secrets", "models"];
+const SERVICES: [&str; 5] = ["entities", "secrets", "files", "models", "inference-gateway"];
 
-pub async fn live() -> Json<Value> {
-    Json(json!({ "status": "live" }))
+pub fn routes() -> OpenApiRouter<Registry> {
+    OpenApiRouter::new()
+        .routes(routes!(live))
+        .routes(routes!(ready))
+        .routes(routes!(status))
+        .routes(routes!(cluster_info))
+        .routes(routes!(auth_discovery))
+}
+
+#[derive(Serialize, ToSchema)]
+struct Health {
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct PlatformStatus {
+    /// `healthy` or `unhealthy`
+    status: &'static str,
+    services: Services,
+    controllers: Controllers,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Services {
+    ready: Vec<&'static str>,
+    not_ready: Vec<NotReady>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct NotReady {
+    name: &'static str,
+    message: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct Controllers {
+    healthy: bool,
+    status: ControllerStatus,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ControllerStatus {
+    workspace_cleanup: bool,
+    models_controller: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+struct ClusterInfo {
+    platform_version: &'static str,
+    revision: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AuthDiscovery {
+    auth_enabled: bool,
+    #[schema(value_type = Option<Object>)]
+    oidc: Option<Value>,
+}
+
+#[utoipa::path(get, path = "/health/live", tag = "system", responses((status = 200, body = Health)))]
+async fn live() -> Response {
+    reply::object(StatusCode::OK, Health { status: "live" })
 }
 
 /// Ready means that writes are taken; what was read once goes on being served without.
-pub async fn ready(State(registry): State<Registry>) -> Response {
+#[utoipa::path(
+    get, path = "/health/ready", tag = "system",
+    responses((status = 200, body = Health), (status = 503, body = Health)),
+)]
+async fn ready(State(registry): State<Registry>) -> Response {
     if registry.inner.store.is_writable() {
-        return Json(json!({ "status": "ready" })).into_response();
+        return reply::object(StatusCode::OK, Health { status: "ready" });
     }
-    (StatusCode::SERVICE_UNAVAILABLE, Json(json!({ "status": "not ready" }))).into_response()
+    reply::object(StatusCode::SERVICE_UNAVAILABLE, Health { status: "not ready" })
 }
 
-pub async fn status(State(registry): State<Registry>) -> Json<Value> {
+#[utoipa::path(get, path = "/status", tag = "system", responses((status = 200, body = PlatformStatus)))]
+async fn status(State(registry): State<Registry>) -> Response {
     let works = registry.inner.store.is_writable();
-    let not_ready: Vec<Value> = if works {
-        Vec::new()
+    let all = SERVICES.iter().copied();
+    let (ready, not_ready) = if works {
+        (all.collect(), Vec::new())
     } else {
-        SERVICES.iter().map(|name| json!({ "name": name, "message": "the store takes no writes" })).collect()
+        (Vec::new(), all.map(|name| NotReady { name, message: "the store takes no writes" }).collect())
     };
-    Json(json!({
-        "status": if works { "healthy" } else { "unhealthy" },
-        "services": { "ready": if works { &SERVICES[..] } else { &[] }, "not_ready": not_ready },
-        "controllers": {
-            "healthy": works,
-            "status": { "workspace_cleanup": works, "models_controller": works },
+    let status = PlatformStatus {
+        status: if works { "healthy" } else { "unhealthy" },
+        services: Services { ready, not_ready },
+        controllers: Controllers {
+            healthy: works,
+            status: ControllerStatus { workspace_cleanup: works, models_controller: works },
         },
-    }))
+    };
+    reply::object(StatusCode::OK, status)
 }
 
-pub async fn cluster_info() -> Json<Value> {
+#[utoipa::path(get, path = "/cluster-info", tag = "system", responses((status = 200, body = ClusterInfo)))]
+async fn cluster_info() -> Response {
     let revision = concat!("nimgate-", env!("CARGO_PKG_VERSION"));
-    Json(json!({ "platform_version": PLATFORM_VERSION, "revision": revision }))
+    reply::object(StatusCode::OK, ClusterInfo { platform_version: PLATFORM_VERSION, revision })
 }
 
-pub async fn auth_discovery() -> Json<Value> {
-    Json(json!({ "auth_enabled": false, "oidc": null }))
+#[utoipa::path(
+    get, path = "/apis/auth/discovery", tag = "system",
+    responses((status = 200, body = AuthDiscovery)),
+)]
+async fn auth_discovery() -> Response {
+    reply::object(StatusCode::OK, AuthDiscovery { auth_enabled: false, oidc: None })
 }

@@ -4,16 +4,20 @@
 //! - A value of these types is valid; what a request holds is checked where it is parsed.
 //! - No I/O, no clock, no SQL, no HTTP here.
 
+pub mod document;
 pub mod extra_headers;
+pub mod filter;
 pub mod id;
 pub mod page;
+pub mod prompt;
 pub mod provider;
 pub mod records;
 pub mod routes;
 pub mod timestamp;
 
+pub use document::Document;
 pub use id::EntityId;
-pub use page::{Direction, Page, PageRequest, Sort, SortKey};
+pub use page::{Direction, ListRules, Page, PageRequest, Sort, SortKey};
 pub use provider::{Provider, ProviderSpec, ProviderStatus, ServedModel};
 pub use records::{Model, Secret, Workspace};
 pub use timestamp::Timestamp;

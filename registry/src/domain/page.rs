@@ -1,12 +1,17 @@
 //! Lists are cut into pages of a stable order.
 
-/// Page sizes and order of one kind of list.
+use super::filter::{Fields, Filter};
+
+/// Page sizes, orders and filters of one kind of list.
 #[derive(Debug, Clone, Copy)]
 pub struct ListRules {
     pub default_size: u32,
     pub size_max: u32,
     pub default_sort: Sort,
     pub keys: &'static [SortKey],
+    pub filters: Fields,
+    /// How many pages an empty list has.
+    pub pages_min: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,11 +35,12 @@ pub struct Sort {
 }
 
 /// Which page of a list is wanted. Both numbers are at least 1.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct PageRequest {
     pub page: u32,
     pub page_size: u32,
     pub sort: Sort,
+    pub filter: Option<Filter>,
 }
 
 /// One page, and how long the whole list is.
@@ -42,6 +48,20 @@ pub struct PageRequest {
 pub struct Page<T> {
     pub rows: Vec<T>,
     pub total: u64,
+}
+
+impl ListRules {
+    /// What most lists have in common: oldest first, pages of 100 and at most 1000.
+    pub const fn with(filters: Fields) -> Self {
+        Self {
+            default_size: 100,
+            size_max: 1000,
+            default_sort: Sort::OLDEST_FIRST,
+            keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt],
+            filters,
+            pages_min: 0,
+        }
+    }
 }
 
 impl SortKey {

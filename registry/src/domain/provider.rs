@@ -5,7 +5,9 @@ use std::str::FromStr;
 
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
 use proto_shared::{AuthTemplate, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName};
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use utoipa::ToSchema;
 
 use super::{EntityId, Timestamp};
 
@@ -59,7 +61,8 @@ pub struct ServedModel {
     pub created: Timestamp,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
 pub enum ProviderStatus {
     Unknown,
     Created,

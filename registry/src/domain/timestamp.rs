@@ -1,8 +1,9 @@
 //! Wall-clock times, for showing only. Nothing is ordered or timed by them.
 
-use time::OffsetDateTime;
 use time::format_description::BorrowedFormatItem;
+use time::format_description::well_known::Iso8601;
 use time::macros::format_description;
+use time::{Date, OffsetDateTime, PrimitiveDateTime};
 
 const WIRE: &[BorrowedFormatItem<'_>] =
     format_description!("[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:6]");
@@ -14,6 +15,16 @@ pub struct Timestamp(pub i64);
 impl Timestamp {
     pub fn seconds(self) -> u64 {
         u64::try_from(self.0 / 1_000_000).unwrap_or_default()
+    }
+
+    /// Reads an ISO 8601 date or time; without a zone it is UTC.
+    pub fn from_wire(text: &str) -> Option<Self> {
+        let iso = &Iso8601::PARSING;
+        let at = OffsetDateTime::parse(text, iso)
+            .or_else(|_| PrimitiveDateTime::parse(text, iso).map(PrimitiveDateTime::assume_utc))
+            .or_else(|_| Date::parse(text, iso).map(|date| date.midnight().assume_utc()))
+            .ok()?;
+        i64::try_from(at.unix_timestamp_nanos() / 1_000).ok().map(Self)
     }
 
     /// The platform's form: ISO 8601 with microseconds and without a zone.
@@ -34,5 +45,15 @@ mod tests {
         assert_eq!(Timestamp(1_795_374_563_106_587).to_wire(), "2026-11-22T19:09:23.106587");
         assert_eq!(Timestamp(0).to_wire(), "1970-01-01T00:00:00.000000");
         assert_eq!(Timestamp(i64::MAX).to_wire(), "1970-01-01T00:00:00.000000");
+    }
+
+    #[test]
+    fn dates_and_times_are_read_with_and_without_a_zone() {
+        let noon = Some(Timestamp(1_795_348_800_000_000));
+        assert_eq!(Timestamp::from_wire("2026-11-22T12:00:00"), noon);
+        assert_eq!(Timestamp::from_wire("2026-11-22T12:00:00.000000Z"), noon);
+        assert_eq!(Timestamp::from_wire("2026-11-22T14:00:00+02:00"), noon);
+        assert_eq!(Timestamp::from_wire("2026-11-22"), Some(Timestamp(1_795_305_600_000_000)));
+        assert_eq!(Timestamp::from_wire("soon"), None);
     }
 }

@@ -8,12 +8,15 @@
 //! - SQL text is constant; what comes from outside is bound.
 
 mod connection;
+pub mod documents;
 mod error;
+mod filter;
 mod lock;
 mod migrations;
 pub mod models;
 mod open;
 mod page;
+pub mod prompts;
 pub mod providers;
 mod readers;
 pub mod routes;

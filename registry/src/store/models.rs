@@ -2,12 +2,15 @@
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::page::{self, parsed};
+use super::documents::{CREATED_AT, DESCRIPTION, NAME, UPDATED_AT, WORKSPACE};
+use super::page::{self, Source, parsed};
 use crate::domain::records::ServedBy;
-use crate::domain::{EntityId, Model, Page, PageRequest, Timestamp};
+use crate::domain::{EntityId, ListRules, Model, Page, PageRequest, Timestamp};
 use crate::error::Error;
 
 const COLUMNS: &str = "seq, id, workspace, name, description, created_us, updated_us";
+
+pub const LIST: ListRules = ListRules::with(&[WORKSPACE, NAME, DESCRIPTION, CREATED_AT, UPDATED_AT]);
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<(i64, Model)> {
     let model = Model {
@@ -27,7 +30,8 @@ pub fn list(
     workspace: Option<&str>,
     request: &PageRequest,
 ) -> Result<Page<Model>, Error> {
-    let Page { rows, total } = page::list(connection, "models", COLUMNS, workspace, request, decode)?;
+    let source = Source { from: "models", columns: COLUMNS, has_workspace: true };
+    let Page { rows, total } = page::list(connection, source, workspace, request, decode)?;
     let rows = rows.into_iter().map(|row| with_providers(connection, row)).collect::<Result<_, _>>()?;
     Ok(Page { rows, total })
 }

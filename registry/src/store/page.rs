@@ -1,7 +1,9 @@
 //! Lists in pages. Order and limits come from checked values, never from text.
 
-use rusqlite::{Connection, Row};
+use rusqlite::types::Value;
+use rusqlite::{Connection, Row, params_from_iter};
 
+use super::filter::Expression;
 use crate::domain::{Direction, Page, PageRequest, Sort, SortKey};
 use crate::error::Error;
 
@@ -19,25 +21,43 @@ fn order_by(sort: Sort) -> &'static str {
     }
 }
 
-/// One page of `table`, of one workspace or (`None`) of all.
+/// Where the rows of a list are.
+#[derive(Debug, Clone, Copy)]
+pub struct Source {
+    /// A table, or a query in parentheses with a name.
+    pub from: &'static str,
+    pub columns: &'static str,
+    /// Whether rows belong to a workspace.
+    pub has_workspace: bool,
+}
+
+/// One page of `source`, of one workspace or (`None`) of all. A filter on the workspace wins.
 pub fn list<T>(
     connection: &Connection,
-    table: &'static str,
-    columns: &'static str,
+    source: Source,
     workspace: Option<&str>,
     request: &PageRequest,
     decode: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> Result<Page<T>, Error> {
-    let holds = if table == "workspaces" { "?1 IS NULL" } else { "(?1 IS NULL OR workspace = ?1)" };
+    let mut holds = Expression::default();
+    let says_workspace = request.filter.as_ref().is_some_and(|filter| filter.mentions("workspace"));
+    if let Some(workspace) = workspace.filter(|_| source.has_workspace && !says_workspace) {
+        holds.and("workspace = ?", [Value::Text(workspace.to_owned())]);
+    }
+    if let Some(filter) = &request.filter {
+        holds.and_filter(filter);
+    }
+    let Source { from, columns, .. } = source;
+    let Expression { sql, mut values } = holds;
+    let holds = if sql.is_empty() { String::new() } else { format!("WHERE {sql}") };
     let total: i64 = connection
-        .prepare_cached(&format!("SELECT count(*) FROM {table} WHERE {holds}"))?
-        .query_row([workspace], |row| row.get(0))?;
+        .prepare_cached(&format!("SELECT count(*) FROM {from} {holds}"))?
+        .query_row(params_from_iter(&values), |row| row.get(0))?;
+    values.extend([Value::Integer(request.page_size.into()), Value::Integer(request.offset())]);
     let order = order_by(request.sort);
     let rows = connection
-        .prepare_cached(&format!(
-            "SELECT {columns} FROM {table} WHERE {holds} ORDER BY {order} LIMIT ?2 OFFSET ?3"
-        ))?
-        .query_map((workspace, request.page_size, request.offset()), decode)?
+        .prepare_cached(&format!("SELECT {columns} FROM {from} {holds} ORDER BY {order} LIMIT ? OFFSET ?"))?
+        .query_map(params_from_iter(&values), decode)?
         .collect::<Result<Vec<T>, _>>()?;
     Ok(Page { rows, total: u64::try_from(total).unwrap_or_default() })
 }

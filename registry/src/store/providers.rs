@@ -3,17 +3,36 @@
 use proto_shared::{ModelName, ProviderName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
-use super::page::{self, json, json_or_null, parsed, to_json, to_json_or_null};
+use super::documents::{CREATED_AT, DESCRIPTION, NAME, PROJECT, UPDATED_AT, WORKSPACE};
+use super::page::{self, Source, json, json_or_null, parsed, to_json, to_json_or_null};
 use super::writer::Write;
 use super::{secrets, served};
+use crate::domain::filter::{Field, FieldKind};
 use crate::domain::provider::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX, is_enabled};
-use crate::domain::{EntityId, Page, PageRequest, Provider, ProviderSpec, ProviderStatus, Timestamp};
+use crate::domain::{
+    EntityId, ListRules, Page, PageRequest, Provider, ProviderSpec, ProviderStatus, SortKey, Timestamp,
+};
 use crate::error::Error;
 
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
     status_message, created_us, updated_us";
+
+pub const LIST: ListRules = ListRules {
+    keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
+    ..ListRules::with(&[
+        WORKSPACE,
+        PROJECT,
+        Field { name: "status", kind: FieldKind::Text, column: "status" },
+        Field { name: "model_deployment_id", kind: FieldKind::Text, column: "model_deployment_id" },
+        NAME,
+        DESCRIPTION,
+        Field { name: "host_url", kind: FieldKind::Text, column: "host_url" },
+        CREATED_AT,
+        UPDATED_AT,
+    ])
+};
 
 /// A row without its models.
 fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
@@ -65,7 +84,8 @@ pub fn list(
     workspace: Option<&str>,
     request: &PageRequest,
 ) -> Result<Page<Provider>, Error> {
-    let Page { rows, total } = page::list(connection, "providers", COLUMNS, workspace, request, decode)?;
+    let source = Source { from: "providers", columns: COLUMNS, has_workspace: true };
+    let Page { rows, total } = page::list(connection, source, workspace, request, decode)?;
     let rows = rows.into_iter().map(|row| with_models(connection, row)).collect::<Result<_, _>>()?;
     Ok(Page { rows, total })
 }

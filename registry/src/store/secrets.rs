@@ -4,12 +4,19 @@ use proto_shared::secret::SecretString;
 use proto_shared::{MasterKey, SealedSecret, SecretIdentity, SecretName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::page::{self, json, parsed, to_json};
+use super::page::{self, Source, json, parsed, to_json};
 use super::writer::Write;
-use crate::domain::{Page, PageRequest, Secret, Timestamp};
+use crate::domain::{ListRules, Page, PageRequest, Secret, Sort, SortKey, Timestamp};
 use crate::error::Error;
 
 const COLUMNS: &str = "workspace, name, description, created_us, updated_us";
+
+pub const LIST: ListRules = ListRules {
+    default_size: 10,
+    default_sort: Sort::NEWEST_FIRST,
+    keys: &[SortKey::CreatedAt],
+    ..ListRules::with(&[])
+};
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Secret> {
     Ok(Secret {
@@ -26,7 +33,8 @@ pub fn list(
     workspace: Option<&str>,
     request: &PageRequest,
 ) -> Result<Page<Secret>, Error> {
-    page::list(connection, "secrets", COLUMNS, workspace, request, decode)
+    let source = Source { from: "secrets", columns: COLUMNS, has_workspace: true };
+    page::list(connection, source, workspace, request, decode)
 }
 
 pub fn get(connection: &Connection, workspace: &str, name: &str) -> Result<Secret, Error> {

@@ -3,14 +3,20 @@
 use proto_shared::WorkspaceName;
 use rusqlite::{Connection, OptionalExtension, Row};
 
-use super::page::{self, parsed};
+use super::documents::{CREATED_AT, DESCRIPTION, NAME, UPDATED_AT};
+use super::page::{self, Source, parsed};
 use super::writer::Write;
-use crate::domain::{EntityId, Page, PageRequest, Timestamp, Workspace};
+use crate::domain::{EntityId, ListRules, Page, PageRequest, Sort, Timestamp, Workspace};
 use crate::error::Error;
 
 /// There from the first start.
 const BUILT_IN: [&str; 2] = ["default", "system"];
 const COLUMNS: &str = "id, name, description, created_us, updated_us";
+
+pub const LIST: ListRules = ListRules {
+    default_sort: Sort::NEWEST_FIRST,
+    ..ListRules::with(&[NAME, DESCRIPTION, CREATED_AT, UPDATED_AT])
+};
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Workspace> {
     Ok(Workspace {
@@ -23,7 +29,8 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Workspace> {
 }
 
 pub fn list(connection: &Connection, request: &PageRequest) -> Result<Page<Workspace>, Error> {
-    page::list(connection, "workspaces", COLUMNS, None, request, decode)
+    let source = Source { from: "workspaces", columns: COLUMNS, has_workspace: false };
+    page::list(connection, source, None, request, decode)
 }
 
 pub fn get(connection: &Connection, name: &str) -> Result<Workspace, Error> {
@@ -40,10 +47,13 @@ pub fn exists(connection: &Connection, name: &str) -> Result<bool, Error> {
     Ok(connection.prepare_cached("SELECT 1 FROM workspaces WHERE name = ?1")?.exists([name])?)
 }
 
-/// Before a list: an unknown workspace is not an empty one.
-pub fn require_listed(connection: &Connection, name: &str) -> Result<(), Error> {
+/// Before a list: the workspace it is of, or `None` for all (`-`). An unknown one is not an empty one.
+pub fn listed<'n>(connection: &Connection, name: &'n str) -> Result<Option<&'n str>, Error> {
+    if name == "-" {
+        return Ok(None);
+    }
     if exists(connection, name)? {
-        return Ok(());
+        return Ok(Some(name));
     }
     Err(Error::NotFound(format!("Workspace '{name}' not found")))
 }

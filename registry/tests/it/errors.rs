@@ -44,9 +44,10 @@ async fn every_fault_of_a_provider_is_refused_by_field() {
         let shown = format!("{field} = {value}");
         let answer = h.post(PROVIDERS, with(field, value)).await;
         assert_eq!(answer.status.as_u16(), status, "{shown}: {}", answer.text);
-        assert_eq!(answer.body["error"]["param"], field, "{shown}");
+        let param = answer.body["error"]["param"].as_str().unwrap_or_default();
+        assert_eq!(param.split('.').next(), Some(field), "{shown}");
         if status == 422 {
-            assert_eq!(answer.body["detail"][0]["loc"], json!(["body", field]), "{shown}");
+            assert_eq!(answer.body["detail"][0]["loc"][1], field, "{shown}");
         } else {
             answer.message();
         }

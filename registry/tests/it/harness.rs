@@ -29,6 +29,7 @@ pub const PROVIDERS: &str = "/apis/models/v2/workspaces/default/providers";
 pub const SECRETS: &str = "/apis/secrets/v2/workspaces/default/secrets";
 pub const MODELS: &str = "/apis/models/v2/workspaces/default/models";
 pub const WORKSPACES: &str = "/apis/entities/v2/workspaces";
+pub const PROMPTS: &str = "/apis/models/v2/workspaces/default/prompts";
 
 pub struct Harness {
     pub registry: Registry,

@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::harness::{Harness, PROVIDERS, SECRETS};
+use crate::harness::{Harness, PROMPTS, PROVIDERS, SECRETS};
 
 #[tokio::test]
 async fn pages_cut_a_stable_order() {
@@ -40,4 +40,39 @@ async fn bad_pages_are_named() {
     }
     h.get("/apis/models/v2/workspaces/nows/providers").await.expect(404);
     h.get("/apis/models/v2/workspaces/nows/models").await.expect(404);
+}
+
+#[tokio::test]
+async fn a_filter_finds_by_any_of_its_spellings_and_is_repeated_in_the_answer() {
+    let h = Harness::start().await;
+    for name in ["llama-a", "llama-b", "qwen"] {
+        h.post(PROMPTS, json!({ "name": name, "project": "p", "tags": [] })).await;
+    }
+    for query in [
+        "filter%5Bname%5D%5B%24like%5D=llama",
+        "filter=%7B%22name%22%3A%7B%22%24like%22%3A%22llama%22%7D%7D",
+        "filter=name~llama",
+        "filter[name][$in]=llama-a,llama-b,none",
+    ] {
+        let answer = h.get(&format!("{PROMPTS}?sort=-name&{query}")).await;
+        assert_eq!(answer.status, 200, "{query}: {}", answer.text);
+        let names: Vec<_> = answer.body["data"].as_array().unwrap().iter().map(|p| &p["name"]).collect();
+        assert_eq!(names, ["llama-b", "llama-a"], "{query}");
+        assert_eq!(answer.body["pagination"]["total_results"], 2, "{query}");
+        assert!(answer.body["filter"]["name"].is_object(), "{query}");
+    }
+    let answer = h.get(&format!("{PROMPTS}?filter[zzz]=1")).await;
+    assert_eq!(answer.status, 400);
+    assert!(answer.message().starts_with("Unknown filter field 'zzz'. Valid fields: ["), "{}", answer.text);
+}
+
+#[tokio::test]
+async fn a_list_leaves_out_what_is_not_set_and_an_object_shows_it_as_null() {
+    let h = Harness::start().await;
+    let made = h.post(PROMPTS, json!({ "name": "ab" })).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    assert!(made.body["description"].is_null() && made.body.get("description").is_some());
+    let list = h.get(PROMPTS).await;
+    assert!(list.body["data"][0].get("description").is_none(), "{}", list.text);
+    assert!(list.body.get("filter").is_none());
 }

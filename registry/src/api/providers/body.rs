@@ -1,199 +1,205 @@
-//! The bodies of provider calls, from fields to checked values.
+//! The bodies of provider calls, from what was sent to checked values.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use proto_shared::egress::EgressPolicy;
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
 use proto_shared::{AuthTemplate, HostUrl, ModelName, ProviderName, SecretName};
-use serde_json::{Map, Value};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
-use crate::api::fields::{DESCRIPTION_CHARS_MAX, Fields};
-use crate::config::MODELS_PER_PROVIDER_MAX;
-use crate::domain::provider::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX};
+use crate::api::body::{RequestBody, given};
+use crate::api::schema;
+use crate::domain::provider::{Finding, GivenStatus};
 use crate::domain::{ProviderSpec, ProviderStatus, extra_headers};
-use crate::error::Error;
+use crate::error::{Error, Issue};
 
-const SHORT_CHARS_MAX: usize = 255;
-const HOST_URL_CHARS_MAX: usize = proto_shared::host_url::HOST_URL_BYTES_MAX;
-const AUTH_FORMAT_CHARS_MAX: usize = proto_shared::auth_template::AUTH_TEMPLATE_BYTES_MAX;
-/// Longest time-out: a day.
-const TIMEOUT_MS_MAX: u64 = 24 * 60 * 60 * 1000;
-
-/// A well-formed provider that was not yet judged.
-pub struct Parsed {
-    spec: ProviderSpec,
-    /// As given: it need not be a name that can exist.
-    secret_name: Option<String>,
-    given: GivenStatus,
+#[derive(Deserialize, ToSchema)]
+pub struct CreateProvider {
+    #[schema(value_type = schema::Name)]
+    pub name: ProviderName,
+    #[serde(flatten)]
+    pub rest: ReplaceProvider,
 }
 
-impl Parsed {
+/// Everything an owner may set; what is left out is not set.
+#[derive(Deserialize, ToSchema)]
+pub struct ReplaceProvider {
+    #[schema(value_type = Option<schema::Project>)]
+    project: Option<String>,
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+    /// Where it is: `http(s)://host[:port][/path]`, with or without `/v1`
+    #[schema(max_length = 2048)]
+    host_url: String,
+    /// A secret of the same workspace
+    #[schema(max_length = 255)]
+    api_key_secret_name: Option<String>,
+    /// `Header: text {{ auth_secret }}`
+    #[schema(max_length = 1024)]
+    auth_header_format: Option<String>,
+    /// Upstream ids that become routable; absent or empty: all
+    #[schema(max_items = 10000)]
+    enabled_models: Option<Vec<UpstreamId>>,
+    #[schema(value_type = Option<Object>)]
+    default_extra_body: Option<Map<String, Value>>,
+    #[schema(value_type = Option<Object>)]
+    required_extra_body: Option<Map<String, Value>>,
+    default_extra_headers: Option<BTreeMap<String, String>>,
+    required_extra_headers: Option<BTreeMap<String, String>>,
+    #[schema(max_length = 255)]
+    model_deployment_id: Option<String>,
+    status: Option<ProviderStatus>,
+    #[schema(max_length = 1000)]
+    status_message: Option<String>,
+    /// Time limits; whatever is left out has its default
+    timeouts: Option<Timeouts>,
+    /// Whether a request may be sent again after some of it was written: `never` or `safe`
+    #[schema(value_type = Option<ReplayPolicy>)]
+    replay: Option<Replay>,
+}
+
+/// What a provider calls a model.
+#[derive(Deserialize, ToSchema)]
+#[serde(transparent)]
+#[schema(max_length = 255)]
+pub struct UpstreamId(String);
+
+/// In milliseconds, at most a day.
+#[derive(Deserialize, ToSchema)]
+pub struct Timeouts {
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    connect_timeout_ms: Option<u64>,
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    first_byte_timeout_ms: Option<u64>,
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    idle_timeout_ms: Option<u64>,
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    total_timeout_ms: Option<u64>,
+    #[schema(minimum = 1, maximum = 86_400_000)]
+    pool_idle_timeout_ms: Option<u64>,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a schema; values are `Replay`")]
+pub enum ReplayPolicy {
+    Never,
+    Safe,
+}
+
+#[derive(Deserialize, ToSchema)]
+pub struct UpdateProviderStatus {
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<String>, max_length = 255)]
+    model_deployment_id: Option<Option<String>>,
+    #[schema(max_items = 10000)]
+    served_models: Option<Vec<ServedModelMapping>>,
+    status: Option<ProviderStatus>,
+    #[schema(max_length = 1000)]
+    status_message: Option<String>,
+}
+
+#[derive(Deserialize, ToSchema, serde::Serialize)]
+pub struct ServedModelMapping {
+    /// `workspace/name`
+    #[schema(min_length = 1, max_length = 255)]
+    pub model_entity_id: String,
+    #[schema(min_length = 1, max_length = 255)]
+    pub served_model_name: String,
+}
+
+impl RequestBody for CreateProvider {}
+impl RequestBody for ReplaceProvider {}
+impl RequestBody for UpdateProviderStatus {}
+
+impl ReplaceProvider {
     /// Judges what is well formed: where it points, what it adds, which key it wants.
     pub fn accept(self, egress: &EgressPolicy) -> Result<(ProviderSpec, GivenStatus), Error> {
-        let Self { mut spec, secret_name, given } = self;
-        egress.check_url(&spec.host_url).map_err(|reason| Error::refused("host_url", reason))?;
+        let given = GivenStatus { status: self.status, message: self.status_message };
+        let host_url = HostUrl::parse(&self.host_url).map_err(|reason| Error::invalid("host_url", reason))?;
+        let auth_header_format = self.auth_header_format.as_deref().map(AuthTemplate::parse).transpose();
+        let auth_header_format =
+            auth_header_format.map_err(|reason| Error::invalid("auth_header_format", reason))?;
+        egress.check_url(&host_url).map_err(|reason| Error::refused("host_url", reason))?;
         for (field, headers) in [
-            ("default_extra_headers", &spec.default_extra_headers),
-            ("required_extra_headers", &spec.required_extra_headers),
+            ("default_extra_headers", &self.default_extra_headers),
+            ("required_extra_headers", &self.required_extra_headers),
         ] {
             headers
                 .as_ref()
                 .map_or(Ok(()), extra_headers::check)
                 .map_err(|reason| Error::refused(field, reason))?;
         }
-        spec.api_key_secret_name = secret_name
-            .map(|name| name.parse::<SecretName>())
-            .transpose()
+        let secret = self.api_key_secret_name.map(|name| name.parse::<SecretName>()).transpose();
+        let api_key_secret_name = secret
             .map_err(|reason| Error::refused("api_key_secret_name", format!("no such secret: {reason}")))?;
+        let spec = ProviderSpec {
+            project: self.project,
+            description: self.description,
+            host_url,
+            api_key_secret_name,
+            auth_header_format,
+            enabled_models: self.enabled_models.map(|ids| ids.into_iter().map(|id| id.0).collect()),
+            default_extra_body: self.default_extra_body,
+            required_extra_body: self.required_extra_body,
+            default_extra_headers: self.default_extra_headers,
+            required_extra_headers: self.required_extra_headers,
+            model_deployment_id: self.model_deployment_id,
+            timeouts: self.timeouts.map(UpstreamTimeouts::from).unwrap_or_default(),
+            replay: self.replay.unwrap_or_default(),
+        };
         Ok((spec, given))
     }
 }
 
-pub fn name(fields: &mut Fields) -> Option<ProviderName> {
-    let text = fields.required_text("name", SHORT_CHARS_MAX)?;
-    fields.parse("name", &text, |text| text.parse())
-}
-
-/// Reads everything an owner may set; `None` when something is wrong with it.
-pub fn parse(fields: &mut Fields) -> Option<Parsed> {
-    let host_url = fields
-        .required_text("host_url", HOST_URL_CHARS_MAX)
-        .and_then(|text| fields.parse("host_url", &text, HostUrl::parse));
-    let auth_header_format = fields
-        .text("auth_header_format", AUTH_FORMAT_CHARS_MAX)
-        .and_then(|text| fields.parse("auth_header_format", &text, AuthTemplate::parse));
-    let secret_name = fields.text("api_key_secret_name", SHORT_CHARS_MAX);
-    let given = GivenStatus { status: status(fields), message: status_message(fields) };
-    let project = fields.text("project", SHORT_CHARS_MAX);
-    let description = fields.text("description", DESCRIPTION_CHARS_MAX);
-    let enabled_models = fields.text_list("enabled_models", MODELS_PER_PROVIDER_MAX, SHORT_CHARS_MAX);
-    let default_extra_body = fields.object("default_extra_body");
-    let required_extra_body = fields.object("required_extra_body");
-    let default_extra_headers: Option<BTreeMap<_, _>> = fields.text_map("default_extra_headers");
-    let required_extra_headers = fields.text_map("required_extra_headers");
-    let model_deployment_id = fields.text("model_deployment_id", SHORT_CHARS_MAX);
-    let timeouts = timeouts(fields);
-    let replay = replay(fields);
-    let spec = ProviderSpec {
-        project,
-        description,
-        host_url: host_url?,
-        api_key_secret_name: None,
-        auth_header_format,
-        enabled_models,
-        default_extra_body,
-        required_extra_body,
-        default_extra_headers,
-        required_extra_headers,
-        model_deployment_id,
-        timeouts,
-        replay,
-    };
-    Some(Parsed { spec, secret_name, given })
-}
-
-fn status(fields: &mut Fields) -> Option<ProviderStatus> {
-    let text = fields.text("status", SHORT_CHARS_MAX)?;
-    let status = text.parse().ok();
-    if status.is_none() {
-        let known: Vec<_> = ProviderStatus::ALL.iter().map(|s| format!("'{}'", s.as_str())).collect();
-        fields.issue("status", "enum", format!("Input should be {}", known.join(", ")));
-    }
-    status
-}
-
-fn status_message(fields: &mut Fields) -> Option<String> {
-    fields.text("status_message", STATUS_MESSAGE_CHARS_MAX)
-}
-
-/// Whatever is left out has its default.
-fn timeouts(fields: &mut Fields) -> UpstreamTimeouts {
-    let mut timeouts = UpstreamTimeouts::default();
-    let Some(given) = fields.object("timeouts") else { return timeouts };
-    let slots = [
-        ("connect_timeout_ms", &mut timeouts.connect_timeout_ms),
-        ("first_byte_timeout_ms", &mut timeouts.first_byte_timeout_ms),
-        ("idle_timeout_ms", &mut timeouts.idle_timeout_ms),
-        ("total_timeout_ms", &mut timeouts.total_timeout_ms),
-        ("pool_idle_timeout_ms", &mut timeouts.pool_idle_timeout_ms),
-    ];
-    for (name, slot) in slots {
-        match given.get(name) {
-            None | Some(Value::Null) => {}
-            Some(value) => match value.as_u64() {
-                Some(number) if (1..=TIMEOUT_MS_MAX).contains(&number) => *slot = number,
-                _ => {
-                    let msg = format!("{name} should be a whole number from 1 to {TIMEOUT_MS_MAX}");
-                    fields.issue("timeouts", "value_error", msg);
-                }
-            },
-        }
-    }
-    timeouts
-}
-
-fn replay(fields: &mut Fields) -> Replay {
-    match fields.text("replay", SHORT_CHARS_MAX).as_deref() {
-        None | Some("never") => Replay::Never,
-        Some("safe") => Replay::Safe,
-        Some(_) => {
-            fields.issue("replay", "enum", "Input should be 'never', 'safe'");
-            Replay::Never
+impl From<Timeouts> for UpstreamTimeouts {
+    fn from(given: Timeouts) -> Self {
+        let default = Self::default();
+        Self {
+            connect_timeout_ms: given.connect_timeout_ms.unwrap_or(default.connect_timeout_ms),
+            first_byte_timeout_ms: given.first_byte_timeout_ms.unwrap_or(default.first_byte_timeout_ms),
+            idle_timeout_ms: given.idle_timeout_ms.unwrap_or(default.idle_timeout_ms),
+            total_timeout_ms: given.total_timeout_ms.unwrap_or(default.total_timeout_ms),
+            pool_idle_timeout_ms: given.pool_idle_timeout_ms.unwrap_or(default.pool_idle_timeout_ms),
         }
     }
 }
 
-/// The body of `…/status`: only what is there changes.
-pub fn finding(fields: &mut Fields, workspace: &str) -> Finding {
-    let model_deployment_id = fields.text("model_deployment_id", SHORT_CHARS_MAX);
-    Finding {
-        status: status(fields),
-        message: status_message(fields),
-        served: served_models(fields, workspace),
-        model_deployment_id: fields.has("model_deployment_id").then_some(model_deployment_id),
+impl UpdateProviderStatus {
+    pub fn accept(self, workspace: &str) -> Result<Finding, Error> {
+        let served = self.served_models.map(|served| served_models(&served, workspace)).transpose()?;
+        Ok(Finding {
+            status: self.status,
+            message: self.status_message,
+            served,
+            model_deployment_id: self.model_deployment_id,
+        })
     }
 }
 
-fn served_models(fields: &mut Fields, workspace: &str) -> Option<Vec<(ModelName, String)>> {
-    let list = fields.list("served_models")?;
-    if list.len() > MODELS_PER_PROVIDER_MAX {
-        let msg = format!("List should have at most {MODELS_PER_PROVIDER_MAX} items");
-        fields.issue("served_models", "too_long", msg);
-        return None;
-    }
-    let mut served: Vec<(ModelName, String)> = Vec::with_capacity(list.len());
-    let mut seen = std::collections::HashSet::with_capacity(list.len());
-    for (index, item) in list.iter().enumerate() {
-        match served_model(item.as_object(), workspace) {
-            Ok((name, _)) if !seen.insert(name.clone()) => {
-                let msg = format!("item {index}: model {name} is given twice");
-                fields.issue("served_models", "value_error", msg);
-                return None;
-            }
-            Ok(model) => served.push(model),
-            Err(reason) => {
-                fields.issue("served_models", "value_error", format!("item {index}: {reason}"));
-                return None;
-            }
+/// A model lives in the workspace of its provider, and is served under one name.
+fn served_models(given: &[ServedModelMapping], workspace: &str) -> Result<Vec<(ModelName, String)>, Error> {
+    let mut served: Vec<(ModelName, String)> = Vec::with_capacity(given.len());
+    let mut seen = HashSet::with_capacity(given.len());
+    for (index, model) in given.iter().enumerate() {
+        let fault = |reason: String| {
+            let place = vec![json!("body"), json!("served_models"), json!(index), json!("model_entity_id")];
+            Error::Invalid(vec![Issue::value(place, reason)])
+        };
+        let (of, name) = model
+            .model_entity_id
+            .split_once('/')
+            .ok_or_else(|| fault("it should read \"workspace/name\"".into()))?;
+        if of != workspace {
+            return Err(fault(format!("it should be in workspace {workspace}")));
         }
-    }
-    Some(served)
-}
-
-/// A model lives in the workspace of its provider.
-fn served_model(item: Option<&Map<String, Value>>, workspace: &str) -> Result<(ModelName, String), String> {
-    let text = |name: &str| {
-        let text = item.and_then(|item| item.get(name)).and_then(Value::as_str).unwrap_or_default();
-        if text.is_empty() || text.chars().count() > SHORT_CHARS_MAX {
-            return Err(format!("{name} should be a string of 1 to {SHORT_CHARS_MAX} characters"));
+        let name = name.parse::<ModelName>().map_err(|error| fault(error.to_string()))?;
+        if !seen.insert(name.clone()) {
+            return Err(fault(format!("model {name} is given twice")));
         }
-        Ok(text.to_owned())
-    };
-    let entity = text("model_entity_id")?;
-    let (of, name) = entity.split_once('/').ok_or("model_entity_id should read \"workspace/name\"")?;
-    if of != workspace {
-        return Err(format!("model_entity_id should be in workspace {workspace}"));
+        served.push((name, model.served_model_name.clone()));
     }
-    let name = name.parse::<ModelName>().map_err(|error| format!("model_entity_id: {error}"))?;
-    Ok((name, text("served_model_name")?))
+    Ok(served)
 }

@@ -1,0 +1,64 @@
+//! The OpenAPI document, made from the routes themselves.
+
+use std::sync::LazyLock;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use utoipa::openapi::{Content, InfoBuilder, OpenApi, RefOr, ResponseBuilder};
+use utoipa::{PartialSchema as _, ToSchema};
+
+use super::schema::ErrorAnswer;
+
+pub const PATH: &str = "/openapi.json";
+
+/// Errors that a call of this method may end in, beside its own.
+const ERRORS: &[(&str, &str)] = &[
+    ("400", "A value can't be accepted"),
+    ("403", "Not allowed"),
+    ("404", "No such object"),
+    ("409", "It exists already, or its state does not allow it"),
+    ("413", "The body is too long"),
+    ("422", "The request is malformed"),
+    ("503", "The registry is busy; try again"),
+    ("507", "The disk is full"),
+];
+
+static DOCUMENT: LazyLock<Bytes> =
+    LazyLock::new(|| serde_json::to_vec(&document()).unwrap_or_default().into());
+
+pub async fn serve() -> Response {
+    ([(CONTENT_TYPE, "application/json")], DOCUMENT.clone()).into_response()
+}
+
+/// The document as it is served.
+pub fn document() -> OpenApi {
+    let (_, mut document) = super::routes().split_for_parts();
+    document.info = InfoBuilder::new()
+        .title("nimgate")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some("One address for every model: the registry's API and the gateway's routes."))
+        .build();
+    add_errors(&mut document);
+    document
+}
+
+fn add_errors(document: &mut OpenApi) {
+    let mut schemas = vec![(ErrorAnswer::name().into_owned(), ErrorAnswer::schema())];
+    ErrorAnswer::schemas(&mut schemas);
+    document.components.get_or_insert_default().schemas.extend(schemas);
+    let content = || Content::new(Some(utoipa::openapi::Ref::from_schema_name(ErrorAnswer::name())));
+    for item in document.paths.paths.values_mut() {
+        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
+        for operation in operations.into_iter().flatten() {
+            for (status, description) in ERRORS {
+                let response = ResponseBuilder::new()
+                    .description(*description)
+                    .content("application/json", content())
+                    .build();
+                let responses = &mut operation.responses.responses;
+                responses.entry((*status).to_owned()).or_insert(RefOr::T(response));
+            }
+        }
+    }
+}

@@ -1,0 +1,131 @@
+-- The objects that carry no route of their own: a name, common columns, and what their owner wrote as JSON.
+CREATE TABLE projects (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
+    name        TEXT    NOT NULL,
+    project     TEXT,
+    description TEXT,
+    body        TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+
+CREATE TABLE prompts (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
+    name        TEXT    NOT NULL,
+    project     TEXT,
+    description TEXT,
+    body        TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+
+CREATE TABLE filesets (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
+    name        TEXT    NOT NULL,
+    project     TEXT,
+    description TEXT,
+    body        TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+
+CREATE TABLE adapters (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
+    name        TEXT    NOT NULL,
+    project     TEXT,
+    description TEXT,
+    -- The base model it belongs to, as "workspace/name" in the body.
+    body        TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    UNIQUE (workspace, name)
+) STRICT;
+CREATE INDEX adapters_by_model ON adapters (json_extract(body, '$.model'));
+
+-- Objects of types that others define.
+CREATE TABLE entities (
+    seq         INTEGER PRIMARY KEY AUTOINCREMENT,
+    id          TEXT    NOT NULL UNIQUE,
+    workspace   TEXT    NOT NULL REFERENCES workspaces (name),
+    type        TEXT    NOT NULL,
+    -- The id of another entity; empty at the top.
+    parent      TEXT    NOT NULL,
+    name        TEXT    NOT NULL,
+    project     TEXT,
+    body        TEXT    NOT NULL CHECK (json_valid(body)),
+    -- Rises with every change: for writers who want to notice each other.
+    version     INTEGER NOT NULL,
+    created_us  INTEGER NOT NULL,
+    updated_us  INTEGER NOT NULL,
+    UNIQUE (workspace, type, parent, name)
+) STRICT;
+
+-- Versions are never changed; each update of a config makes the next.
+CREATE TABLE deployment_configs (
+    seq             INTEGER PRIMARY KEY AUTOINCREMENT,
+    id              TEXT    NOT NULL UNIQUE,
+    workspace       TEXT    NOT NULL REFERENCES workspaces (name),
+    name            TEXT    NOT NULL,
+    version         INTEGER NOT NULL CHECK (version >= 1),
+    project         TEXT,
+    description     TEXT,
+    body            TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us      INTEGER NOT NULL,
+    updated_us      INTEGER NOT NULL,
+    UNIQUE (workspace, name, version)
+) STRICT;
+
+CREATE TABLE deployments (
+    seq               INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                TEXT    NOT NULL UNIQUE,
+    workspace         TEXT    NOT NULL REFERENCES workspaces (name),
+    name              TEXT    NOT NULL,
+    version           INTEGER NOT NULL CHECK (version >= 1),
+    project           TEXT,
+    config            TEXT    NOT NULL,
+    config_version    INTEGER NOT NULL,
+    status            TEXT    NOT NULL CHECK (status IN (
+        'UNKNOWN', 'CREATED', 'PENDING', 'READY', 'ERROR', 'DELETING', 'DELETED', 'LOST')),
+    status_message    TEXT    NOT NULL,
+    -- When the status was last changed; the end of what waits on it.
+    status_us         INTEGER NOT NULL,
+    status_history    TEXT    NOT NULL CHECK (json_valid(status_history)),
+    model_provider_id TEXT,
+    created_us        INTEGER NOT NULL,
+    updated_us        INTEGER NOT NULL,
+    UNIQUE (workspace, name, version)
+) STRICT;
+CREATE INDEX deployments_by_config ON deployments (workspace, config, config_version);
+
+-- What a model-style request resolves to. An autoprovisioned one lives as long as its model is served.
+CREATE TABLE virtual_models (
+    seq                  INTEGER PRIMARY KEY AUTOINCREMENT,
+    id                   TEXT    NOT NULL UNIQUE,
+    workspace            TEXT    NOT NULL REFERENCES workspaces (name),
+    name                 TEXT    NOT NULL,
+    project              TEXT,
+    description          TEXT,
+    body                 TEXT    NOT NULL CHECK (json_valid(body)),
+    created_us           INTEGER NOT NULL,
+    updated_us           INTEGER NOT NULL,
+    autoprovisioned      INTEGER NOT NULL DEFAULT 0 CHECK (autoprovisioned IN (0, 1)),
+    UNIQUE (workspace, name)
+) STRICT;
+
+-- What a model's owner wrote; null in models that discovery made and nobody changed.
+ALTER TABLE models ADD COLUMN project TEXT;
+ALTER TABLE models ADD COLUMN body TEXT CHECK (json_valid(body));
+
+-- Set when a workspace is on its way out; its contents go first.
+ALTER TABLE workspaces ADD COLUMN deleting_us INTEGER;
