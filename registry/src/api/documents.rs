@@ -8,8 +8,9 @@ use super::reply::{self, Nulls, Reply};
 use crate::Registry;
 use crate::domain::document::Draft;
 use crate::domain::{Document, ListRules};
+use crate::error::Error;
 use crate::store::documents::{self, Kind};
-use crate::store::workspaces;
+use crate::store::{Committed, workspaces};
 
 pub async fn create<K, V>(registry: &Registry, workspace: String, draft: Draft<K::Body>) -> Reply
 where
@@ -70,10 +71,17 @@ pub async fn delete<K>(registry: &Registry, workspace: String, name: String) -> 
 where
     K: Kind<Body: Send + 'static> + 'static,
 {
-    let deleted = registry
-        .inner
-        .store
-        .write(move |write| documents::delete::<K>(write, &workspace, &name).map(drop))
-        .await?;
-    Ok(reply::deleted(&deleted))
+    Ok(reply::deleted(&take::<K>(registry, workspace, name).await?))
+}
+
+/// Deletes a document, and gives what it was.
+pub async fn take<K>(
+    registry: &Registry,
+    workspace: String,
+    name: String,
+) -> Result<Committed<Document<K::Body>>, Error>
+where
+    K: Kind<Body: Send + 'static> + 'static,
+{
+    registry.inner.store.write(move |write| documents::delete::<K>(write, &workspace, &name)).await
 }

@@ -9,9 +9,12 @@
 
 pub mod body;
 mod documents;
+mod entities;
 mod feed;
+mod members;
 mod models;
 pub mod openapi;
+mod projects;
 mod prompts;
 mod providers;
 mod query;
@@ -38,6 +41,9 @@ fn routes() -> OpenApiRouter<Registry> {
     OpenApiRouter::new()
         .merge(system::routes())
         .merge(workspaces::routes())
+        .merge(members::routes())
+        .merge(projects::routes())
+        .merge(entities::routes())
         .merge(secrets::routes())
         .merge(models::routes())
         .merge(prompts::routes())

@@ -11,7 +11,7 @@ pub type Pairs = Vec<(String, String)>;
 /// Reads `page`, `page_size`, `sort` and `filter`; the last of a repeated key counts.
 pub fn page_request(pairs: &Pairs, rules: &ListRules) -> Result<PageRequest, Error> {
     let mut issues = Vec::new();
-    let find = |name: &str| pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str());
+    let find = |name: &str| last(pairs, name);
     let page = number("page", find("page"), 1, u32::MAX, &mut issues);
     let page_size = number("page_size", find("page_size"), rules.default_size, rules.size_max, &mut issues);
     let sort = match find("sort") {
@@ -28,6 +28,11 @@ pub fn page_request(pairs: &Pairs, rules: &ListRules) -> Result<PageRequest, Err
     let given = pairs.iter().map(|(key, value)| (key.as_str(), value.as_str()));
     let filter = Filter::from_query(given, rules.filters)?;
     Ok(PageRequest { page, page_size, sort, filter })
+}
+
+/// The value of a parameter; the last of a repeated one counts.
+pub fn last<'p>(pairs: &'p Pairs, name: &str) -> Option<&'p str> {
+    pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
 fn number(name: &str, text: Option<&str>, default: u32, max: u32, issues: &mut Vec<Issue>) -> u32 {

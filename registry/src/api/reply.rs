@@ -39,7 +39,7 @@ pub fn written<T, V: Serialize>(
 }
 
 /// 204. The platform sends a content type with it.
-pub fn deleted(committed: &Committed<()>) -> Response {
+pub fn deleted<T>(committed: &Committed<T>) -> Response {
     let headers = [(CONTENT_TYPE, "application/json")];
     with_generation((StatusCode::NO_CONTENT, headers).into_response(), committed.generation)
 }
@@ -58,6 +58,16 @@ pub fn page<T, V: Serialize>(
     nulls: Nulls,
     view: impl Fn(T) -> V,
 ) -> Response {
+    object(StatusCode::OK, page_view(page, request, rules, nulls, view))
+}
+
+pub fn page_view<T, V: Serialize>(
+    page: Page<T>,
+    request: &PageRequest,
+    rules: &ListRules,
+    nulls: Nulls,
+    view: impl Fn(T) -> V,
+) -> PageView<Value> {
     let pagination = Pagination {
         page: request.page,
         page_size: request.page_size,
@@ -71,7 +81,7 @@ pub fn page<T, V: Serialize>(
         None if nulls == Nulls::Keep => Some(Value::Null),
         None => None,
     };
-    object(StatusCode::OK, PageView { data, pagination, sort: request.sort.to_wire(), filter })
+    PageView { data, pagination, sort: request.sort.to_wire(), filter }
 }
 
 /// What users wrote as free JSON keeps its nulls: there they mean something.

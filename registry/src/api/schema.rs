@@ -105,3 +105,16 @@ pub struct AuthContext {
     pub principal_on_behalf_of_groups: Option<Vec<String>>,
     pub principal_on_behalf_of_email: Option<String>,
 }
+
+/// That something is gone, or on its way out.
+#[derive(Serialize, ToSchema)]
+pub struct Deleted {
+    pub message: &'static str,
+    pub id: String,
+}
+
+impl Deleted {
+    pub fn resource(id: String) -> Self {
+        Self { message: "Resource deleted successfully.", id }
+    }
+}

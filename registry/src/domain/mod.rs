@@ -5,6 +5,7 @@
 //! - No I/O, no clock, no SQL, no HTTP here.
 
 pub mod document;
+pub mod entity;
 pub mod extra_headers;
 pub mod filter;
 pub mod id;

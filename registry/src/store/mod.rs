@@ -9,6 +9,7 @@
 
 mod connection;
 pub mod documents;
+pub mod entities;
 mod error;
 mod filter;
 mod lock;
@@ -16,6 +17,7 @@ mod migrations;
 pub mod models;
 mod open;
 mod page;
+pub mod projects;
 pub mod prompts;
 pub mod providers;
 mod readers;

@@ -4,6 +4,7 @@
 
 mod discovery;
 mod durability;
+mod entities;
 mod errors;
 mod fake_provider;
 mod feed;
