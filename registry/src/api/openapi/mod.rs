@@ -1,5 +1,7 @@
 //! The OpenAPI document, made from the routes themselves.
 
+mod gateway;
+
 use std::sync::LazyLock;
 
 use axum::response::{IntoResponse, Response};
@@ -40,6 +42,7 @@ pub fn document() -> OpenApi {
         .description(Some("One address for every model: the registry's API and the gateway's routes."))
         .build();
     add_errors(&mut document);
+    gateway::add(&mut document);
     document
 }
 
@@ -59,6 +62,20 @@ fn add_errors(document: &mut OpenApi) {
                 let responses = &mut operation.responses.responses;
                 responses.entry((*status).to_owned()).or_insert(RefOr::T(response));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        let document = serde_json::to_value(document()).unwrap();
+        let text = document.to_string();
+        for name in text.split("\"#/components/schemas/").skip(1).filter_map(|rest| rest.split('"').next()) {
+            assert!(document["components"]["schemas"].get(name).is_some(), "{name} is not in the document");
         }
     }
 }
