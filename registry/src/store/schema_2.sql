@@ -81,10 +81,13 @@ CREATE TABLE deployment_configs (
     project         TEXT,
     description     TEXT,
     body            TEXT    NOT NULL CHECK (json_valid(body)),
+    -- The newest version of its name; there is one for each name.
+    latest          INTEGER NOT NULL CHECK (latest IN (0, 1)),
     created_us      INTEGER NOT NULL,
     updated_us      INTEGER NOT NULL,
     UNIQUE (workspace, name, version)
 ) STRICT;
+CREATE UNIQUE INDEX deployment_configs_latest ON deployment_configs (workspace, name) WHERE latest;
 
 CREATE TABLE deployments (
     seq               INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -102,11 +105,14 @@ CREATE TABLE deployments (
     status_us         INTEGER NOT NULL,
     status_history    TEXT    NOT NULL CHECK (json_valid(status_history)),
     model_provider_id TEXT,
+    latest            INTEGER NOT NULL CHECK (latest IN (0, 1)),
     created_us        INTEGER NOT NULL,
     updated_us        INTEGER NOT NULL,
     UNIQUE (workspace, name, version)
 ) STRICT;
+CREATE UNIQUE INDEX deployments_latest ON deployments (workspace, name) WHERE latest;
 CREATE INDEX deployments_by_config ON deployments (workspace, config, config_version);
+CREATE INDEX providers_by_deployment ON providers (model_deployment_id);
 
 -- What a model-style request resolves to. An autoprovisioned one lives as long as its model is served.
 CREATE TABLE virtual_models (
