@@ -125,13 +125,21 @@ CREATE TABLE virtual_models (
     body                 TEXT    NOT NULL CHECK (json_valid(body)),
     created_us           INTEGER NOT NULL,
     updated_us           INTEGER NOT NULL,
-    autoprovisioned      INTEGER NOT NULL DEFAULT 0 CHECK (autoprovisioned IN (0, 1)),
+    -- Taken from the body, for the publisher, who reads them all.
+    autoprovisioned      INTEGER NOT NULL AS (json_extract(body, '$.autoprovisioned')) STORED,
+    default_model_entity TEXT             AS (json_extract(body, '$.default_model_entity')) STORED,
     UNIQUE (workspace, name)
 ) STRICT;
+
+-- The last generation in which a virtual model, or the order of a model's providers, changed.
+ALTER TABLE registry ADD COLUMN models_generation INTEGER NOT NULL DEFAULT 0;
 
 -- What a model's owner wrote; null in models that discovery made and nobody changed.
 ALTER TABLE models ADD COLUMN project TEXT;
 ALTER TABLE models ADD COLUMN body TEXT CHECK (json_valid(body));
+-- The owner's wish, as a list of "workspace/provider".
+ALTER TABLE models ADD COLUMN provider_order TEXT AS (json_extract(body, '$.model_providers')) VIRTUAL;
+CREATE INDEX models_with_order ON models (seq) WHERE provider_order IS NOT NULL;
 
 -- Set when a workspace is on its way out; its contents go first.
 ALTER TABLE workspaces ADD COLUMN deleting_us INTEGER;
