@@ -128,6 +128,10 @@ CREATE TABLE virtual_models (
     -- Taken from the body, for the publisher, who reads them all.
     autoprovisioned      INTEGER NOT NULL AS (json_extract(body, '$.autoprovisioned')) STORED,
     default_model_entity TEXT             AS (json_extract(body, '$.default_model_entity')) STORED,
+    has_middleware       INTEGER NOT NULL AS (
+        coalesce(json_array_length(body, '$.request_middleware'), 0)
+        + coalesce(json_array_length(body, '$.response_middleware'), 0)
+        + coalesce(json_array_length(body, '$.post_response_middleware'), 0) > 0) STORED,
     UNIQUE (workspace, name)
 ) STRICT;
 
