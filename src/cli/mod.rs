@@ -5,11 +5,7 @@ mod serve;
 
 use clap::{Parser, Subcommand};
 
-pub use client::{
-    ADMIN_URL_DEFAULT, ChatArgs, ClientCommand, Connection, ExplainArgs, Listing, ModelCommand, Output,
-    ProviderCommand, ProviderCreateArgs, RoutesArgs, SecretCommand, SecretCreateArgs, StatusArgs,
-    URL_DEFAULT, View,
-};
+pub use client::*;
 pub use serve::{
     CheckArgs, ConfigCommand, DemoArgs, GatewayArgs, KeygenArgs, RegistryArgs, ServeArgs, ServeCommand,
     UpArgs,
@@ -73,13 +69,15 @@ mod tests {
     #[test]
     fn the_url_of_a_provider_is_not_the_url_of_the_gateway() {
         let line = "nimgate provider create p --url http://up:1 --gateway-url http://gate:2";
-        let Ok(Command::Client(ClientCommand::Provider(ProviderCommand::Create(create)))) = parse(line)
-        else {
-            panic!("not a provider to create")
+        let Ok(Command::Client(ClientCommand::Provider(command))) = parse(line) else {
+            panic!("not a provider")
+        };
+        let ProviderCommand::Create(ProviderCreateArgs { create, .. }) = *command else {
+            panic!("nothing to create")
         };
         assert_eq!(
-            (create.url.as_str(), create.connection.gateway_url.as_str()),
-            ("http://up:1", "http://gate:2")
+            (create.fields.url.as_deref(), create.connection.gateway_url.as_str()),
+            (Some("http://up:1"), "http://gate:2")
         );
         for line in ["nimgate status --url http://gate:2", "nimgate status --gateway-url http://gate:2"] {
             let Ok(Command::Client(ClientCommand::Status(status))) = parse(line) else { panic!("no status") };
@@ -88,10 +86,30 @@ mod tests {
     }
 
     #[test]
-    fn wrong_usage_is_exit_code_two() {
+    fn a_noun_may_be_typed_in_the_plural() {
         for line in
-            ["nimgate", "nimgate upp", "nimgate chat", "nimgate secret create n --value v --from-env V"]
+            ["nimgate providers list", "nimgate dc versions c", "nimgate vm list -A", "nimgate files list f"]
         {
+            assert!(parse(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn the_name_of_a_thing_to_create_may_stand_in_its_file() {
+        assert!(parse("nimgate prompt create --file p.yaml").is_ok());
+        assert!(parse("nimgate prompt update --file p.yaml").is_err());
+    }
+
+    #[test]
+    fn wrong_usage_is_exit_code_two() {
+        for line in [
+            "nimgate",
+            "nimgate upp",
+            "nimgate chat",
+            "nimgate secret create n --value v --from-env V",
+            "nimgate prompt create",
+            "nimgate provider list --filter status",
+        ] {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

@@ -1,9 +1,9 @@
-//! The control API as a client sees it: paths, pages, and the few fields that are shown.
+//! The control API as a client sees it: paths, pages, and refusals with their next step.
 
 use http::Method;
-use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::advice;
 use super::error::ClientError;
 use super::http::{GATEWAY, Http, Named, encoded};
 use crate::cli::Connection;
@@ -11,52 +11,18 @@ use crate::cli::Connection;
 const PAGE_SIZE: usize = 100;
 /// No list is longer; a server that never ends a list is not believed.
 const PAGES_MAX: usize = 10_000;
+/// Stands for a workspace in the paths of lists.
+const ALL_WORKSPACES: &str = "-";
 
 /// The control API of one workspace.
 #[derive(Clone)]
 pub struct Api {
     pub http: Http,
     pub workspace: String,
-}
-
-/// What is shown of a provider. Lenient: lists leave null fields out.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct Provider {
-    pub name: String,
-    pub host_url: String,
-    pub status: String,
-    pub status_message: Option<String>,
-    pub api_key_secret_name: Option<String>,
-    pub served_models: Option<Vec<ServedModel>>,
-}
-
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default)]
-pub struct ServedModel {
-    pub model_entity_id: String,
-    pub served_model_name: String,
-}
-
-impl Provider {
-    pub fn read(value: &Value) -> Self {
-        Self::deserialize(value).unwrap_or_default()
-    }
-
-    pub fn models(&self) -> &[ServedModel] {
-        self.served_models.as_deref().unwrap_or_default()
-    }
-
-    pub fn message(&self) -> &str {
-        self.status_message.as_deref().unwrap_or_default()
-    }
-}
-
-impl ServedModel {
-    /// The name the model is called by in its own workspace.
-    pub fn name(&self) -> &str {
-        self.model_entity_id.split_once('/').map_or(self.model_entity_id.as_str(), |(_, name)| name)
-    }
+    /// Flags that make a further command mean the same gateway and workspace.
+    pub at: String,
+    /// The same without the workspace.
+    pub gateway_at: String,
 }
 
 impl Api {
@@ -65,21 +31,22 @@ impl Api {
     }
 
     pub fn named(connection: &Connection, named: Named) -> Result<Self, ClientError> {
-        let http = Http::new(&connection.url, named, connection.view.ca.as_deref())?;
-        Ok(Self { http, workspace: connection.view.workspace.clone() })
+        Ok(Self {
+            http: Http::new(&connection.url, named, connection.view.ca.as_deref())?,
+            workspace: connection.view.workspace.clone(),
+            at: connection.repeated(),
+            gateway_at: connection.gateway_repeated(),
+        })
+    }
+
+    /// The same API for lists over all workspaces.
+    pub fn of_all_workspaces(self) -> Self {
+        Self { workspace: ALL_WORKSPACES.to_owned(), ..self }
     }
 
     /// `secrets` below `secrets`, `providers` below `models`.
-    fn path(&self, service: &str, kind: &str) -> String {
+    pub fn path(&self, service: &str, kind: &str) -> String {
         format!("/apis/{service}/v2/workspaces/{}/{kind}", encoded(&self.workspace))
-    }
-
-    fn secrets(&self) -> String {
-        self.path("secrets", "secrets")
-    }
-
-    fn providers(&self) -> String {
-        self.path("models", "providers")
     }
 
     /// The OpenAI route of this workspace, or one provider's own route; without a slash at the end.
@@ -94,56 +61,43 @@ impl Api {
         self.path("inference-gateway", &format!("model/{}/-/v1", encoded(model)))
     }
 
-    pub async fn list_secrets(&self) -> Result<Vec<Value>, ClientError> {
-        self.all_pages(&self.secrets()).await
-    }
-
-    pub async fn list_providers(&self) -> Result<Vec<Value>, ClientError> {
-        self.all_pages(&self.providers()).await
-    }
-
     pub async fn list_models(&self) -> Result<Vec<Value>, ClientError> {
-        let answer = self.http.get(&format!("{}/models", self.route(None))).await?;
+        let answer = self.get(&format!("{}/models", self.route(None))).await?;
         Ok(answer["data"].as_array().cloned().unwrap_or_default())
     }
 
-    pub async fn create_secret(
-        &self,
-        name: &str,
-        value: &str,
-        description: Option<&str>,
-    ) -> Result<Value, ClientError> {
+    pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
+        self.http.get(path).await.map_err(|e| self.advised(e))
+    }
+
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, ClientError> {
+        self.http.json(method, path, Some(body)).await.map_err(|e| self.advised(e))
+    }
+
+    /// What the server says about it is given where it says something.
+    pub async fn delete(&self, path: &str) -> Result<Value, ClientError> {
+        let bytes = self.http.call(Method::DELETE, path, None).await.map_err(|e| self.advised(e))?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or_default())
+    }
+
+    /// Stores a secret, over an older value where there is one.
+    pub async fn store_secret(&self, name: &str, value: &str, description: &str) -> Result<(), ClientError> {
+        let secrets = self.path("secrets", "secrets");
         let body = json!({"name": name, "value": value, "description": description});
-        self.http.json(Method::POST, &self.secrets(), Some(&body)).await
+        match self.send(Method::POST, &secrets, &body).await {
+            Err(e) if e.status() == Some(http::StatusCode::CONFLICT) => {
+                let one = format!("{secrets}/{}", encoded(name));
+                self.send(Method::PATCH, &one, &json!({"value": value})).await.map(drop)
+            }
+            other => other.map(drop),
+        }
     }
 
-    pub async fn replace_secret(&self, name: &str, value: &str) -> Result<Value, ClientError> {
-        let path = format!("{}/{}", self.secrets(), encoded(name));
-        self.http.json(Method::PATCH, &path, Some(&json!({"value": value}))).await
-    }
-
-    pub async fn delete_secret(&self, name: &str) -> Result<(), ClientError> {
-        let path = format!("{}/{}", self.secrets(), encoded(name));
-        self.http.call(Method::DELETE, &path, None).await.map(drop)
-    }
-
-    pub async fn create_provider(&self, body: &Value) -> Result<Value, ClientError> {
-        self.http.json(Method::POST, &self.providers(), Some(body)).await
-    }
-
-    pub async fn get_provider(&self, name: &str) -> Result<Value, ClientError> {
-        self.http.get(&format!("{}/{}", self.providers(), encoded(name))).await
-    }
-
-    pub async fn delete_provider(&self, name: &str) -> Result<(), ClientError> {
-        let path = format!("{}/{}", self.providers(), encoded(name));
-        self.http.call(Method::DELETE, &path, None).await.map(drop)
-    }
-
-    async fn all_pages(&self, path: &str) -> Result<Vec<Value>, ClientError> {
+    /// A list to its last page. `query` is what follows the page, with its `&`.
+    pub async fn all(&self, path: &str, query: &str) -> Result<Vec<Value>, ClientError> {
         let mut all = Vec::new();
         for page in 1..=PAGES_MAX {
-            let answer = self.http.get(&format!("{path}?page={page}&page_size={PAGE_SIZE}")).await?;
+            let answer = self.get(&format!("{path}?page={page}&page_size={PAGE_SIZE}{query}")).await?;
             let Some(data) = answer["data"].as_array() else { break };
             let pages = answer.pointer("/pagination/total_pages").and_then(Value::as_u64).unwrap_or(0);
             all.extend(data.iter().cloned());
@@ -152,5 +106,16 @@ impl Api {
             }
         }
         Ok(all)
+    }
+
+    /// Adds the next step to a refusal.
+    pub fn advised(&self, error: ClientError) -> ClientError {
+        match error {
+            ClientError::Answer { status, message, hint: None } => {
+                let hint = advice::next_step(status, &message, &self.at, &self.gateway_at);
+                ClientError::Answer { status, message, hint }
+            }
+            other => other,
+        }
     }
 }

@@ -43,12 +43,12 @@ pub async fn run(args: ChatArgs) -> Result<(), ClientError> {
     let prompt = if args.prompt == "-" { from_standard_input()? } else { args.prompt.clone() };
     let path = format!("{}/chat/completions", api.route(args.provider.as_deref()));
     let body = body_of(&args, &prompt);
-    let json_form = args.connection.view.output == Output::Json;
+    let form = args.connection.view.output;
     let colour = output::terminal();
     let mut begun = false;
     let mut show = |piece: Piece<'_>| {
         let text = match piece {
-            _ if json_form => return Ok(()),
+            _ if form != Output::Table => return Ok(()),
             Piece::Content(text) => plain(text),
             Piece::Thinking(text) if colour => format!("\u{1b}[2m{}\u{1b}[0m", plain(text)),
             Piece::Thinking(_) => return Ok(()),
@@ -64,7 +64,7 @@ pub async fn run(args: ChatArgs) -> Result<(), ClientError> {
         output::push("\n")?;
     }
     let reply = asked.map_err(|e| advise(e, &args))?;
-    if json_form { output::json(&reply.as_json()) } else { Ok(()) }
+    output::show(form, &reply.as_json(), || Ok(()))
 }
 
 fn advise(error: ClientError, args: &ChatArgs) -> ClientError {

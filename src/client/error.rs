@@ -27,12 +27,15 @@ pub enum ClientError {
     TooLong { url: String, limit_bytes: usize },
     #[error("{url} answered something that is not JSON; is this a nimgate address?")]
     NotJson { url: String },
-    #[error("{} ({status}){}", .message.trim_end_matches('.'), advice(.hint))]
+    #[error("{}", answered(.status, .message, .hint.as_deref()))]
     Answer { status: StatusCode, message: String, hint: Option<String> },
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{0}")]
     Said(String),
+    /// The command line is well formed and says too little.
+    #[error("{0}")]
+    Usage(String),
     #[error("can't write the answer: {0}")]
     Print(#[from] io::Error),
     #[error("can't start the runtime: {0}")]
@@ -41,8 +44,15 @@ pub enum ClientError {
     Interrupted,
 }
 
-fn advice(hint: &Option<String>) -> String {
-    hint.as_ref().map(|hint| format!("; {hint}")).unwrap_or_default()
+/// One reason on one line, several on a line each.
+fn answered(status: &StatusCode, message: &str, hint: Option<&str>) -> String {
+    let message = message.trim_end_matches('.');
+    let (text, joint) = if message.contains('\n') {
+        (format!("the request was refused ({status}):\n  {}", message.replace('\n', "\n  ")), "\n")
+    } else {
+        (format!("{message} ({status})"), "; ")
+    };
+    hint.map_or(text.clone(), |hint| format!("{text}{joint}{hint}"))
 }
 
 impl ClientError {
@@ -50,10 +60,10 @@ impl ClientError {
         Self::Answer { status, message: message_of(body), hint: None }
     }
 
-    /// Adds what to do about an answer with this status.
+    /// Adds what to do about an answer with this status, unless that is known already.
     pub fn or_try(self, on: StatusCode, advice: impl FnOnce() -> String) -> Self {
         match self {
-            Self::Answer { status, message, .. } if status == on => {
+            Self::Answer { status, message, hint: None } if status == on => {
                 Self::Answer { status, message, hint: Some(advice()) }
             }
             other => other,
@@ -65,6 +75,7 @@ impl ClientError {
             // `nimgate … | head`: the reader has seen enough.
             Self::Print(e) if e.kind() == io::ErrorKind::BrokenPipe => exit::DONE,
             Self::Interrupted => exit::INTERRUPTED,
+            Self::Usage(_) => exit::WRONG_USAGE,
             _ => exit::FAILED,
         }
     }
@@ -93,7 +104,7 @@ pub fn message_of(body: &[u8]) -> String {
 pub fn message_in(value: &Value) -> String {
     let message = value.pointer("/error/message").and_then(Value::as_str);
     match (&value["detail"], message) {
-        (Value::Array(items), _) => items.iter().map(field_error).collect::<Vec<_>>().join("; "),
+        (Value::Array(items), _) => items.iter().map(field_error).collect::<Vec<_>>().join("\n"),
         (Value::String(text), _) => text.clone(),
         (_, Some(text)) => text.to_owned(),
         (_, None) => match (&value["error"], &value["reason"]) {
@@ -128,7 +139,7 @@ mod tests {
             (r#"{"status":"not ready","reason":"draining"}"#, "draining"),
             (
                 r#"{"detail":[{"loc":["body","name"],"msg":"Value error, too short"},{"msg":"x"}]}"#,
-                "name: too short; x",
+                "name: too short\nx",
             ),
             ("<h1>Bad gateway</h1>", "<h1>Bad gateway</h1>"),
             ("", "no reason was given"),
@@ -144,5 +155,16 @@ mod tests {
         assert_eq!(with.to_string(), "no such model (404 Not Found); see `nimgate model list`");
         let without = error().or_try(StatusCode::CONFLICT, || "x".into());
         assert_eq!(without.to_string(), "no such model (404 Not Found)");
+        let known = error().or_try(StatusCode::NOT_FOUND, || "first".into());
+        assert!(known.or_try(StatusCode::NOT_FOUND, || "second".into()).to_string().ends_with("; first"));
+    }
+
+    #[test]
+    fn several_faults_of_a_request_get_a_line_each() {
+        let body = br#"{"detail":[{"loc":["body","name"],"msg":"too short"},{"loc":["body","gpu"],"msg":"missing"}]}"#;
+        let error = ClientError::answer(StatusCode::UNPROCESSABLE_ENTITY, body);
+        let expected =
+            "the request was refused (422 Unprocessable Entity):\n  name: too short\n  gpu: missing";
+        assert_eq!(error.to_string(), expected);
     }
 }

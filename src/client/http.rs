@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HOST, USER_AGENT};
 use http::{Method, Request, Response};
+use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
@@ -28,6 +29,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Until a model's answer begins: a large model may think for minutes before its first token.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+/// Longest silence inside an answer or an upload.
+pub const SILENCE_MAX: Duration = Duration::from_secs(60);
 const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Which address this is, for messages.
@@ -40,6 +43,9 @@ pub struct Named {
 pub const GATEWAY: Named = Named { what: "gateway URL", flag: "--url" };
 pub const FAR_GATEWAY: Named = Named { what: "gateway URL", flag: "--gateway-url" };
 pub const ADMIN: Named = Named { what: "admin URL", flag: "--admin-url" };
+
+/// The body of a request; it may be read while it is sent.
+pub type Payload = UnsyncBoxBody<Bytes, io::Error>;
 
 /// A server that requests can be sent to.
 #[derive(Clone)]
@@ -77,7 +83,11 @@ impl Http {
     /// The same for answers that are JSON.
     pub async fn json(&self, method: Method, path: &str, body: Option<&Value>) -> Result<Value, ClientError> {
         let bytes = self.call(method, path, body).await?;
-        serde_json::from_slice(&bytes).map_err(|_| ClientError::NotJson { url: self.base().to_owned() })
+        self.parsed(&bytes)
+    }
+
+    fn parsed(&self, bytes: &[u8]) -> Result<Value, ClientError> {
+        serde_json::from_slice(bytes).map_err(|_| ClientError::NotJson { url: self.base().to_owned() })
     }
 
     pub async fn get(&self, path: &str) -> Result<Value, ClientError> {
@@ -95,11 +105,30 @@ impl Http {
         Ok((status, self.read(response).await?))
     }
 
-    /// Sends a request and returns as soon as the answer's head is here.
+    /// Sends a question to a model and returns as soon as the answer's head is here.
     pub async fn open(&self, path: &str, body: &Value) -> Result<Response<Incoming>, ClientError> {
-        timeout(ANSWER_TIMEOUT, self.send(Method::POST, path, Some(body)))
-            .await
-            .unwrap_or_else(|_| Err(self.late(ANSWER_TIMEOUT)))
+        self.head_within(ANSWER_TIMEOUT, self.send(Method::POST, path, Some(body))).await
+    }
+
+    /// Asks for something long and returns as soon as its head is here.
+    pub async fn open_get(&self, path: &str) -> Result<Response<Incoming>, ClientError> {
+        self.head_within(CALL_TIMEOUT, self.send(Method::GET, path, None)).await
+    }
+
+    async fn head_within(
+        &self,
+        limit: Duration,
+        sent: impl Future<Output = Result<Response<Incoming>, ClientError>>,
+    ) -> Result<Response<Incoming>, ClientError> {
+        timeout(limit, sent).await.unwrap_or_else(|_| Err(self.late(limit)))
+    }
+
+    /// Sends bytes as they are read. How long that may take is for the caller to watch.
+    pub async fn put(&self, path: &str, payload: Payload) -> Result<Value, ClientError> {
+        let response = self.transmit(Method::PUT, path, "application/octet-stream", payload).await?;
+        let status = response.status();
+        let bytes = self.read(response).await?;
+        if status.is_success() { self.parsed(&bytes) } else { Err(ClientError::answer(status, &bytes)) }
     }
 
     /// Reads the rest of an answer.
@@ -119,6 +148,22 @@ impl Http {
         path: &str,
         body: Option<&Value>,
     ) -> Result<Response<Incoming>, ClientError> {
+        match body {
+            Some(body) => {
+                let payload = Full::from(body.to_string()).map_err(|never| match never {}).boxed_unsync();
+                self.transmit(method, path, "application/json", payload).await
+            }
+            None => self.transmit(method, path, "", Payload::default()).await,
+        }
+    }
+
+    async fn transmit(
+        &self,
+        method: Method,
+        path: &str,
+        content_type: &str,
+        payload: Payload,
+    ) -> Result<Response<Incoming>, ClientError> {
         let io = timeout(CONNECT_TIMEOUT, self.connect()).await;
         let io = io.unwrap_or_else(|_| Err(self.late(CONNECT_TIMEOUT)))?;
         let (mut sender, connection) =
@@ -126,9 +171,9 @@ impl Http {
         // Ends by itself when the answer was read or dropped.
         tokio::spawn(connection);
         let target = format!("{}{path}", self.base.base_path());
-        let request = request(method, &target, &self.base.authority(), body)
+        let request = request(method, &target, &self.base.authority(), content_type, payload)
             .map_err(|e| ClientError::Said(format!("can't ask for {target:?}: {e}")))?;
-        sender.send_request(request).await.map_err(|e| self.broken(e))
+        sender.send_request(request).await.map_err(|e| self.broken(explained(&e)))
     }
 
     async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
@@ -152,11 +197,11 @@ impl Http {
         }
     }
 
-    fn broken(&self, why: impl ToString) -> ClientError {
+    pub fn broken(&self, why: impl ToString) -> ClientError {
         ClientError::Broken { url: self.base().to_owned(), why: why.to_string() }
     }
 
-    fn late(&self, within: Duration) -> ClientError {
+    pub fn late(&self, within: Duration) -> ClientError {
         ClientError::Timeout { url: self.base().to_owned(), within }
     }
 }
@@ -165,18 +210,24 @@ fn request(
     method: Method,
     target: &str,
     authority: &str,
-    body: Option<&Value>,
-) -> Result<Request<Full<Bytes>>, http::Error> {
-    let builder = Request::builder()
+    content_type: &str,
+    payload: Payload,
+) -> Result<Request<Payload>, http::Error> {
+    let mut builder = Request::builder()
         .method(method)
         .uri(target)
         .header(HOST, authority)
         .header(ACCEPT, "application/json, text/event-stream")
         .header(USER_AGENT, concat!("nimgate/", env!("CARGO_PKG_VERSION")));
-    match body {
-        Some(body) => builder.header(CONTENT_TYPE, "application/json").body(Full::from(body.to_string())),
-        None => builder.body(Full::default()),
+    if !content_type.is_empty() {
+        builder = builder.header(CONTENT_TYPE, content_type);
     }
+    builder.body(payload)
+}
+
+/// The reason below hyper's own words: a file that can't be read is not the connection's fault.
+fn explained(error: &hyper::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
 }
 
 /// Public roots, and the user's own.
@@ -199,6 +250,11 @@ fn tls(ca: Option<&Path>) -> Result<TlsConnector, ClientError> {
     Ok(TlsConnector::from(Arc::new(config)))
 }
 
+/// A path of several segments, with its slashes.
+pub fn encoded_path(path: &str) -> String {
+    path.split('/').map(encoded).collect::<Vec<_>>().join("/")
+}
+
 /// A text as one segment of a path, or as a value of a query.
 pub fn encoded(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
@@ -218,6 +274,7 @@ mod tests {
     #[test]
     fn a_text_cannot_leave_its_segment() {
         assert_eq!(encoded("a/b?c=d&é"), "a%2Fb%3Fc%3Dd%26%C3%A9");
+        assert_eq!(encoded_path("a b/c?"), "a%20b/c%3F");
     }
 
     #[tokio::test]

@@ -1,70 +1,110 @@
 //! `nimgate secret`.
 
 use std::env;
-use std::io::{self, IsTerminal as _, Read as _};
+use std::io::{self, IsTerminal as _};
+use std::path::Path;
 
-use http::StatusCode;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::api::Api;
 use super::error::ClientError;
-use super::output::{self, Table};
-use crate::cli::{Output, SecretCommand, SecretCreateArgs};
+use super::noun::{Body, Cell, Change, Column, Done, Fields, Noun, read_text};
+use super::output;
+use crate::cli::{Named, SecretCommand, SecretCreateArgs, SecretUpdateArgs, SecretValue};
 
 /// Longest value read from a file or standard input.
 const VALUE_BYTES_MAX: u64 = 1024 * 1024;
 
+pub const SECRET: Noun = Noun {
+    name: "secret",
+    service: "secrets",
+    collection: "secrets",
+    columns: &[
+        Column("NAME", Cell::Text("/name")),
+        Column("UPDATED", Cell::Age("/updated_at")),
+        Column("DESCRIPTION", Cell::Text("/description")),
+    ],
+    change: Change::Patch(&[]),
+    required: &[(&["/value"], "a value")],
+    first: "nimgate secret create NAME --from-env VARIABLE",
+    next: |_| "nimgate provider create NAME --url URL --secret {name}",
+};
+
+/// What a secret is made of, once its value was read.
+struct SecretFields<'a> {
+    value: Option<String>,
+    description: &'a Option<String>,
+}
+
+impl Fields for SecretFields<'_> {
+    fn write(&self, body: &mut Body) {
+        body.put("value", &self.value);
+        body.text("description", self.description);
+    }
+}
+
 pub async fn run(command: SecretCommand) -> Result<(), ClientError> {
     match command {
         SecretCommand::Create(args) => create(args).await,
-        SecretCommand::List(args) => {
-            let secrets = Api::new(&args.connection)?.list_secrets().await?;
-            show_list(secrets, args.connection.view.output)
-        }
-        SecretCommand::Delete(args) => {
-            Api::new(&args.connection)?.delete_secret(&args.name).await?;
-            match args.connection.view.output {
-                Output::Json => output::json(&json!({"deleted": args.name})),
-                Output::Table => output::say(&format!("secret {} deleted", args.name)),
-            }
-        }
+        SecretCommand::List(args) => SECRET.list(args).await,
+        SecretCommand::Get(args) => SECRET.get(args).await,
+        SecretCommand::Update(args) => update(args).await,
+        SecretCommand::Delete(args) => SECRET.delete(args).await,
+        SecretCommand::Access(args) => access(args).await,
     }
 }
 
 async fn create(args: SecretCreateArgs) -> Result<(), ClientError> {
-    let value = value_of(&args)?;
+    let mut value = args.value.read()?;
+    if value.is_none() && args.source.file.is_none() {
+        value = Some(from_standard_input()?);
+    }
+    let fields = SecretFields { value, description: &args.description };
+    let (name, body) = SECRET.new_body(args.name, &args.source, &fields)?;
     let api = Api::new(&args.connection)?;
-    let created = api.create_secret(&args.name, &value, args.description.as_deref()).await.map_err(|e| {
-        e.or_try(StatusCode::CONFLICT, || format!("delete it first: nimgate secret delete {}", args.name))
-    })?;
-    match args.connection.view.output {
-        Output::Json => output::json(&created),
-        Output::Table => output::say(&format!(
-            "secret {name} stored; use it with: nimgate provider create NAME --url URL --secret {name}",
-            name = args.name
-        )),
+    let (value, _) = SECRET.post(&api, &name, &body, false).await?;
+    SECRET.tell_done(&api, args.connection.view.output, &value, &name, Done::Created)
+}
+
+async fn update(args: SecretUpdateArgs) -> Result<(), ClientError> {
+    let api = Api::new(&args.connection)?;
+    let fields = SecretFields { value: args.value.read()?, description: &args.description };
+    let value = SECRET.replace(&api, &args.name, &args.source, &fields).await?;
+    SECRET.tell_done(&api, args.connection.view.output, &value, &args.name, Done::Updated)
+}
+
+/// The value alone, to the byte; on a terminal on a line of its own.
+async fn access(args: Named) -> Result<(), ClientError> {
+    let api = Api::new(&args.connection)?;
+    let path = format!("{}/access", SECRET.one(&api, &args.name));
+    let answer = api.get(&path).await.map_err(|e| SECRET.see_list(&api, e))?;
+    let Value::String(value) = &answer["value"] else {
+        return Err(ClientError::NotJson { url: api.http.base().to_owned() });
+    };
+    output::show(args.connection.view.output, &answer, || match output::terminal() {
+        true => output::say(&output::plain(value)),
+        false => output::push(value),
+    })
+}
+
+impl SecretValue {
+    /// The value, where a flag says where it is.
+    fn read(&self) -> Result<Option<String>, ClientError> {
+        Ok(match (&self.value, &self.from_file, &self.from_env) {
+            (Some(value), ..) => Some(checked(value)?),
+            (_, Some(path), _) => Some(checked(&read_text(path, VALUE_BYTES_MAX)?)?),
+            (.., Some(variable)) => Some(from_environment(variable)?),
+            (None, None, None) => None,
+        })
     }
 }
 
-fn value_of(args: &SecretCreateArgs) -> Result<String, ClientError> {
-    let value = match (&args.value, &args.from_file, &args.from_env) {
-        (Some(value), ..) => value.clone(),
-        (_, Some(path), _) => {
-            let file_error = |source| ClientError::File { path: path.clone(), source };
-            let mut text = String::new();
-            let file = std::fs::File::open(path).map_err(file_error)?;
-            file.take(VALUE_BYTES_MAX).read_to_string(&mut text).map_err(file_error)?;
-            text
-        }
-        (.., Some(variable)) => from_environment(variable)?,
-        (None, None, None) => from_standard_input()?,
-    };
-    // Files and pipes end in a line break that belongs to no key.
-    let value = value.trim_end_matches(['\r', '\n']);
-    if value.is_empty() {
-        return Err(ClientError::Said("the value is empty; nothing was stored".to_owned()));
+/// Files and pipes end in a line break that belongs to no key.
+fn checked(value: &str) -> Result<String, ClientError> {
+    match value.trim_end_matches(['\r', '\n']) {
+        "" => Err(ClientError::Said("the value is empty; nothing was stored".to_owned())),
+        value => Ok(value.to_owned()),
     }
-    Ok(value.to_owned())
 }
 
 pub fn from_environment(variable: &str) -> Result<String, ClientError> {
@@ -75,28 +115,9 @@ pub fn from_environment(variable: &str) -> Result<String, ClientError> {
 }
 
 fn from_standard_input() -> Result<String, ClientError> {
-    let input = io::stdin();
-    if input.is_terminal() {
-        return Err(ClientError::Said(
-            "no value: pipe it in, or use --from-env VARIABLE or --from-file FILE".to_owned(),
-        ));
+    if io::stdin().is_terminal() {
+        let how = "no value: pipe it in, or use --from-env VARIABLE or --from-file FILE";
+        return Err(ClientError::Usage(how.to_owned()));
     }
-    let mut text = String::new();
-    input.lock().take(VALUE_BYTES_MAX).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-fn show_list(secrets: Vec<Value>, form: Output) -> Result<(), ClientError> {
-    if form == Output::Json {
-        return output::json(&Value::Array(secrets));
-    }
-    if secrets.is_empty() {
-        return output::say("no secrets; store one: nimgate secret create NAME --from-env VARIABLE");
-    }
-    let mut table = Table::new(&["NAME", "UPDATED", "DESCRIPTION"]);
-    for secret in &secrets {
-        let text = |field: &str| secret[field].as_str().unwrap_or_default();
-        table.row(&[text("name"), text("updated_at"), text("description")]);
-    }
-    table.print()
+    checked(&read_text(Path::new("-"), VALUE_BYTES_MAX)?)
 }

@@ -2,11 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::api::{Api, Provider};
+use super::api::Api;
 use super::error::ClientError;
 use super::http::{ADMIN, Http};
-use super::output::{self, Table};
-use crate::cli::{Output, StatusArgs};
+use super::output;
+use super::provider::PROVIDER;
+use crate::cli::StatusArgs;
 
 struct Status {
     ready: Result<(), String>,
@@ -21,10 +22,7 @@ pub async fn run(args: StatusArgs) -> Result<(), ClientError> {
     let api = Api::new(&args.connection)?;
     api.http.get("/health/live").await?;
     let status = look(&api, &args.admin.admin_url).await;
-    match args.connection.view.output {
-        Output::Json => output::json(&status.as_json(&api))?,
-        Output::Table => status.print(&api)?,
-    }
+    output::show(args.connection.view.output, &status.as_json(&api), || status.print(&api))?;
     match status.ready {
         Ok(()) => Ok(()),
         Err(why) => Err(ClientError::Said(format!("the gateway at {} is not ready: {why}", api.http.base()))),
@@ -32,10 +30,11 @@ pub async fn run(args: StatusArgs) -> Result<(), ClientError> {
 }
 
 async fn look(api: &Api, admin_url: &str) -> Status {
+    let providers = PROVIDER.all(api);
     let (ready, models, providers, generation) = tokio::join!(
         api.http.get("/health/ready"),
         api.list_models(),
-        api.list_providers(),
+        api.all(&providers, ""),
         generation(admin_url)
     );
     Status {
@@ -80,17 +79,9 @@ impl Status {
         }
         match &self.providers {
             Err(why) => output::say(&format!("providers  {}", output::line(why))),
-            Ok(list) if list.is_empty() => output::say(
-                "providers  none; add one: nimgate provider create NAME --url URL --key-env VARIABLE",
-            ),
             Ok(list) => {
                 output::say("")?;
-                let mut table = Table::new(&["PROVIDER", "STATUS", "MODELS", "MESSAGE"]);
-                for provider in list.iter().map(Provider::read) {
-                    let models = provider.models().len().to_string();
-                    table.row(&[&provider.name, &provider.status, &models, provider.message()]);
-                }
-                table.print()
+                PROVIDER.table(list, false, PROVIDER.first, &api.at)
             }
         }
     }

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::cli::{Connection, Output, URL_DEFAULT, View};
-use crate::client::api::{Api, Provider};
+use crate::client::ClientError;
+use crate::client::api::Api;
 use crate::client::chat::{self, Piece};
 use crate::client::output::{plain, push, say};
-use crate::client::{ClientError, provider};
+use crate::client::provider::{self, PROVIDER as PROVIDERS, Provider};
 
 const PROVIDER: &str = "sim";
 const WAIT_MAX: Duration = Duration::from_secs(15);
@@ -35,7 +37,8 @@ pub async fn tell(base: &str, admin: &str, upstream: &str, once: bool) -> Result
 
 /// The names of its first model: the public one, and the server's own.
 async fn make_provider(api: &Api, upstream: &str) -> Result<(String, String), ClientError> {
-    api.create_provider(&json!({"name": PROVIDER, "host_url": upstream})).await?;
+    let body = json!({"name": PROVIDER, "host_url": upstream});
+    api.send(Method::POST, &PROVIDERS.all(api), &body).await?;
     let made = Provider::read(&provider::wait(api, PROVIDER, WAIT_MAX).await?);
     let Some(model) = made.models().first() else {
         let why = format!("provider {PROVIDER} is {} without models: {}", made.status, plain(made.message()));

@@ -1,45 +1,39 @@
-//! Providers and models in words and tables.
+//! Providers in words and tables.
 
-use serde_json::Value;
-
-use super::super::api::Provider;
-use super::super::error::ClientError;
-use super::super::output::{self, Table, plain};
-use crate::cli::{Connection, Output, ProviderCreateArgs};
+use super::record::Provider;
+use crate::cli::Output;
+use crate::client::error::ClientError;
+use crate::client::output::{self, Table, plain};
 
 /// Models listed after a create before the rest is only counted.
 const MODELS_SHOWN_MAX: usize = 15;
 
-/// Says what became usable. A provider that is not usable is a failure of the command.
-pub fn verdict(
-    provider: &Provider,
-    args: &ProviderCreateArgs,
-    connection: &Connection,
-) -> Result<(), ClientError> {
-    let name = &args.name;
-    let at = connection.repeated();
+/// Says what became usable. A provider that is not usable is a failure of the command. `at` repeats
+/// gateway and workspace.
+pub fn verdict(provider: &Provider, wait_s: u64, form: Output, at: &str) -> Result<(), ClientError> {
+    let name = &provider.name;
     let look = format!("look again: nimgate provider get {name}{at}");
     let reason = match provider.message().trim().trim_end_matches('.') {
         "" => String::new(),
         text => format!(": {}", plain(text)),
     };
     match provider.status.as_str() {
-        "READY" if connection.view.output == Output::Json => Ok(()),
-        "READY" => show_usable(provider, &at),
-        "CREATED" | "PENDING" if args.wait_s == 0 => {
-            if connection.view.output == Output::Json {
-                return Ok(());
+        "READY" if form == Output::Table => show_usable(provider, at),
+        "READY" => Ok(()),
+        "CREATED" | "PENDING" if wait_s == 0 => match form {
+            Output::Table => {
+                output::say(&format!("provider {name} created; its models are being asked for; {look}"))
             }
-            output::say(&format!("provider {name} created; its models are being asked for; {look}"))
-        }
+            Output::Json | Output::Yaml => Ok(()),
+        },
         "CREATED" | "PENDING" => Err(ClientError::Said(format!(
-            "provider {name} was created, but {} gave no list of models within {} s{reason}; it is asked \
+            "provider {name} is there, but {} gave no list of models within {wait_s} s{reason}; it is asked \
              again and again; {look}",
-            args.url, args.wait_s
+            provider.host_url
         ))),
         status => Err(ClientError::Said(format!(
-            "provider {name} was created, but is {status}{reason}; it is asked again and again, so {look}; if its \
-             URL or key is wrong: nimgate provider delete {name}{at}, and create it again"
+            "provider {name} is there, but is {status}{reason}; it is asked again and again, so {look}; if its \
+             URL or key is wrong: nimgate provider update {name} --url URL --key-env VARIABLE{at}"
         ))),
     }
 }
@@ -75,23 +69,6 @@ fn show_models(provider: &Provider, shown_max: usize) -> Result<(), ClientError>
     }
 }
 
-pub fn list(providers: Vec<Value>, form: Output) -> Result<(), ClientError> {
-    if form == Output::Json {
-        return output::json(&Value::Array(providers));
-    }
-    if providers.is_empty() {
-        return output::say(
-            "no providers; add one: nimgate provider create NAME --url URL --key-env VARIABLE",
-        );
-    }
-    let mut table = Table::new(&["NAME", "STATUS", "MODELS", "URL", "MESSAGE"]);
-    for provider in providers.iter().map(Provider::read) {
-        let models = provider.models().len().to_string();
-        table.row(&[&provider.name, &provider.status, &models, &provider.host_url, provider.message()]);
-    }
-    table.print()
-}
-
 pub fn one(provider: &Provider) -> Result<(), ClientError> {
     let secret = provider.api_key_secret_name.as_deref().unwrap_or("none");
     for (label, value) in [
@@ -110,25 +87,23 @@ pub fn one(provider: &Provider) -> Result<(), ClientError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::args;
     use super::*;
 
     #[test]
     fn a_provider_that_failed_fails_the_command_with_its_reason() {
-        let args = args(&[]);
-        let connection = Connection::from(args.connection.clone());
         let failed = Provider {
+            name: "p".into(),
             status: "ERROR".into(),
             status_message: Some("the key was refused (401).".into()),
             ..Provider::default()
         };
-        let error = verdict(&failed, &args, &connection).unwrap_err().to_string();
+        let error = verdict(&failed, 15, Output::Table, " -w w").unwrap_err().to_string();
         assert!(
-            error.contains("the key was refused (401)") && error.contains("nimgate provider delete p"),
+            error.contains("the key was refused (401)") && error.contains("nimgate provider update p"),
             "{error}"
         );
-        let late = Provider { status: "CREATED".into(), ..Provider::default() };
-        let error = verdict(&late, &args, &connection).unwrap_err().to_string();
-        assert!(error.contains("within 15 s") && error.contains("nimgate provider get p"), "{error}");
+        let late = Provider { name: "p".into(), status: "CREATED".into(), ..Provider::default() };
+        let error = verdict(&late, 15, Output::Json, " -w w").unwrap_err().to_string();
+        assert!(error.contains("within 15 s") && error.contains("nimgate provider get p -w w"), "{error}");
     }
 }

@@ -1,0 +1,49 @@
+//! Arguments of `nimgate virtual-model`.
+
+use clap::{Args, Subcommand};
+
+use super::shared::{Create, Listing, Named, Update};
+
+#[derive(Debug, Subcommand)]
+pub enum VirtualModelCommand {
+    /// Give models a name that requests may use.
+    #[command(after_help = "\
+Examples:
+  nimgate virtual-model create chat --default-model default/meta-llama-3-1-8b-instruct
+  nimgate chat chat \"Hello\"")]
+    Create(Create<VirtualModelFields>),
+    /// All virtual models of the workspace. Each served model has one of its own.
+    #[command(after_help = "\
+Examples:
+  nimgate virtual-model list
+  nimgate vm list --exclude-autoprovisioned --all-workspaces")]
+    List(VirtualModelListing),
+    /// One virtual model.
+    #[command(after_help = "Example:\n  nimgate virtual-model get chat")]
+    Get(Named),
+    /// Change what is named; the rest stays.
+    #[command(after_help = "Example:\n  nimgate virtual-model update chat --default-model default/qwen-3")]
+    Update(Update<VirtualModelFields>),
+    /// Delete a virtual model.
+    #[command(after_help = "Example:\n  nimgate virtual-model delete chat")]
+    Delete(Named),
+}
+
+#[derive(Debug, Default, Args)]
+pub struct VirtualModelFields {
+    /// The model that requests go to, as workspace/name
+    #[arg(long, visible_alias = "default-model-entity", value_name = "MODEL")]
+    pub default_model: Option<String>,
+    /// Models it stands for; may be repeated
+    #[arg(long, value_name = "MODEL", value_delimiter = ',')]
+    pub models: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct VirtualModelListing {
+    /// Leave out those that were made for served models
+    #[arg(long)]
+    pub exclude_autoprovisioned: bool,
+    #[command(flatten)]
+    pub listing: Listing,
+}

@@ -1,0 +1,216 @@
+//! Waiting for a deployment: each step is shown when it comes, and the wait ends as soon as it can.
+
+use std::time::Duration;
+
+use http::StatusCode;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::DEPLOYMENT;
+use super::history::{Entry, History};
+use crate::cli::{Output, Wish};
+use crate::client::api::Api;
+use crate::client::error::ClientError;
+use crate::client::http::encoded;
+use crate::client::output;
+
+/// Short at first, because small models start at once; longer then, because large ones take minutes.
+const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+
+/// What a look at a deployment says about the wait.
+enum Look {
+    Done(Value),
+    Failed(Value),
+    Waiting(Value),
+}
+
+/// Waits until the deployment is what is wished for. That it failed, or went, is a failure.
+pub async fn wait(
+    api: &Api,
+    name: &str,
+    wish: Wish,
+    limit: Duration,
+    form: Output,
+) -> Result<(), ClientError> {
+    let deadline = Instant::now() + limit;
+    let mut history = History::default();
+    let [mut pause, pause_max] = POLL_INTERVALS;
+    let bar = output::spinner(format!("waiting for deployment {name}"));
+    let mut first = true;
+    loop {
+        let look = look(api, name, wish, first).await?;
+        first = false;
+        let (Look::Done(value) | Look::Failed(value) | Look::Waiting(value)) = &look;
+        let news = history.news(value);
+        bar.suspend(|| news.iter().try_for_each(|entry| tell(entry, form)))?;
+        match look {
+            Look::Done(value) => {
+                bar.finish_and_clear();
+                return done(api, name, wish, &value, form);
+            }
+            Look::Failed(value) => {
+                bar.finish_and_clear();
+                return Err(failed(api, name, wish, &value));
+            }
+            Look::Waiting(value) if Instant::now() + pause > deadline => {
+                bar.finish_and_clear();
+                return Err(late(api, name, limit, &value));
+            }
+            Look::Waiting(_) => sleep(pause).await,
+        }
+        pause = (pause * 2).min(pause_max);
+    }
+}
+
+async fn look(api: &Api, name: &str, wish: Wish, first: bool) -> Result<Look, ClientError> {
+    let value = match DEPLOYMENT.fetch(api, name).await {
+        // A deployment that nobody ever saw is a mistyped name, unless it is to be gone anyway.
+        Err(e) if e.status() == Some(StatusCode::NOT_FOUND) && (wish == Wish::Deleted || !first) => {
+            json!({"name": name, "status": "DELETED", "status_message": ""})
+        }
+        other => other?,
+    };
+    Ok(match (wish, value["status"].as_str().unwrap_or_default()) {
+        (Wish::Deleted, "DELETED") => Look::Done(value),
+        (_, "DELETED" | "ERROR") => Look::Failed(value),
+        (Wish::Ready, "READY") if routed(api, &value).await => Look::Done(value),
+        _ => Look::Waiting(value),
+    })
+}
+
+/// Whether the gateway serves its provider already.
+async fn routed(api: &Api, deployment: &Value) -> bool {
+    let Some(provider) = deployment["model_provider_id"].as_str() else { return true };
+    let name = provider.rsplit('/').next().unwrap_or_default();
+    api.get(&api.path("inference-gateway", &format!("provider/{}/ready", encoded(name)))).await.is_ok()
+}
+
+/// Steps are for people: where the answer is data they go to standard error.
+fn tell(entry: &Entry, form: Output) -> Result<(), ClientError> {
+    let clock = entry.timestamp.split_once('T').map_or("", |(_, time)| time.get(..8).unwrap_or(""));
+    let text = output::line(format!("{clock:<8}  {:<8}  {}", entry.status, entry.message).trim_end());
+    match form {
+        Output::Table => output::say(&text),
+        Output::Json | Output::Yaml => {
+            eprintln!("{text}");
+            Ok(())
+        }
+    }
+}
+
+fn done(api: &Api, name: &str, wish: Wish, value: &Value, form: Output) -> Result<(), ClientError> {
+    output::show(form, value, || match (wish, value["model_provider_id"].as_str()) {
+        (Wish::Deleted, _) => output::say(&format!("deployment {name} is gone")),
+        (Wish::Ready, None) => output::say(&format!("deployment {name} is ready")),
+        (Wish::Ready, Some(provider)) => {
+            let provider = output::plain(provider.rsplit('/').next().unwrap_or_default());
+            output::say(&format!(
+                "deployment {name} is ready\nnext: nimgate provider get {provider}{}",
+                api.at
+            ))
+        }
+    })
+}
+
+fn failed(api: &Api, name: &str, wish: Wish, value: &Value) -> ClientError {
+    let (reason, at) = (reason(value), &api.at);
+    ClientError::Said(match (value["status"].as_str(), wish) {
+        (Some("DELETED"), _) => format!("deployment {name} was deleted while it was waited for"),
+        (_, Wish::Ready) => format!(
+            "deployment {name} failed{reason}; look at it: nimgate deployment get {name}{at}; delete it: \
+             nimgate deployment delete {name}{at}"
+        ),
+        (_, Wish::Deleted) => {
+            format!("deployment {name} failed{reason}; delete it: nimgate deployment delete {name}{at}")
+        }
+    })
+}
+
+fn late(api: &Api, name: &str, limit: Duration, value: &Value) -> ClientError {
+    let status = output::line(value["status"].as_str().unwrap_or("UNKNOWN"));
+    let (reason, at, limit_s) = (reason(value), &api.at, limit.as_secs());
+    ClientError::Said(format!(
+        "deployment {name} is still {status} after {limit_s} s{reason}; it goes on; wait again: nimgate deployment \
+         wait {name}{at}"
+    ))
+}
+
+fn reason(value: &Value) -> String {
+    match output::line(value["status_message"].as_str().unwrap_or_default().trim_end_matches('.')) {
+        text if text.is_empty() => text,
+        text => format!(": {text}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::super::testing;
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn state(status: &str, message: &str) -> String {
+        let entry =
+            format!(r#"{{"timestamp":"{status}Z","status":"{status}","status_message":"{message}"}}"#);
+        let body = format!(
+            r#"{{"name":"d","status":"{status}","status_message":"{message}","model_provider_id":"default/p",
+                "status_history":[{entry}]}}"#
+        );
+        testing::json(200, &body)
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_the_gateway_routes_to_what_is_ready() {
+        let (api, asked) = testing::gateway(|line, nth| match (line.ends_with("/ready"), nth) {
+            (true, 0..4) => testing::json(404, r#"{"detail":"Model provider not found for default/p"}"#),
+            (true, _) => testing::json(200, r#"{"ready":true}"#),
+            (false, 0) => state("PENDING", "pulling"),
+            _ => state("READY", ""),
+        })
+        .await;
+        wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap();
+        let asked = asked.lock().unwrap();
+        let last = &asked.last().unwrap().0;
+        assert_eq!(last, "GET /apis/inference-gateway/v2/workspaces/default/provider/p/ready");
+        assert_eq!(asked.len(), 5);
+    }
+
+    #[tokio::test]
+    async fn it_fails_at_once_when_the_deployment_failed() {
+        let (api, _) = testing::gateway(|_, nth| match nth {
+            0 => state("PENDING", ""),
+            _ => state("ERROR", "Container exited with code 137."),
+        })
+        .await;
+        let error = wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap_err();
+        assert!(error.to_string().contains("exited with code 137; look at it"), "{error}");
+        assert_eq!(error.exit_code(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_gone_is_deleted_and_no_longer_comes() {
+        let gone = || testing::json(404, r#"{"detail":"Deployment 'default/d' not found"}"#);
+        let (api, _) =
+            testing::gateway(move |_, nth| if nth == 0 { state("DELETING", "") } else { gone() }).await;
+        wait(&api, "d", Wish::Deleted, LONG, Output::Json).await.unwrap();
+        let (api, _) =
+            testing::gateway(move |_, nth| if nth == 0 { state("PENDING", "") } else { gone() }).await;
+        let error = wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap_err();
+        assert!(error.to_string().contains("was deleted"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_never_was_is_told_with_where_to_look() {
+        let (api, _) =
+            testing::gateway(|_, _| testing::json(404, r#"{"detail":"Deployment not found"}"#)).await;
+        let error = wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap_err();
+        assert!(error.to_string().contains("nimgate deployment list"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn it_ends_with_its_time() {
+        let (api, _) = testing::gateway(|_, _| state("PENDING", "pulling image")).await;
+        let error = wait(&api, "d", Wish::Ready, Duration::ZERO, Output::Json).await.unwrap_err();
+        assert!(error.to_string().contains("still PENDING after 0 s: pulling image"), "{error}");
+    }
+}

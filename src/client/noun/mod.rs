@@ -1,0 +1,255 @@
+//! One description for each kind of object, and the verbs that all kinds share.
+//!
+//! What differs between kinds stands in their descriptions and in their [`Fields`]; nothing here knows one of them.
+
+mod body;
+mod columns;
+mod list;
+mod versions;
+
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::api::Api;
+use super::error::ClientError;
+use super::http::encoded;
+use super::output;
+use crate::cli::{Connection, Create, Named, Output, Source, Update};
+
+pub use body::{Body, Fields, read_text};
+pub use columns::{Cell, Column, text};
+pub use list::List;
+
+/// The one kind that is in no workspace.
+const WORKSPACES: &str = "workspaces";
+
+/// A kind of object.
+pub struct Noun {
+    /// As it is typed: `deployment-config`.
+    pub name: &'static str,
+    pub service: &'static str,
+    /// The last part of its path: `deployment-configs`.
+    pub collection: &'static str,
+    pub columns: &'static [Column],
+    pub change: Change,
+    /// What a whole body must have: one of these JSON pointers, else this flag is missing.
+    pub required: &'static [(&'static [&'static str], &'static str)],
+    /// How to make one, for an empty list.
+    pub first: &'static str,
+    /// What to do after this one was made; `{name}` is its name.
+    pub next: fn(&Value) -> &'static str,
+}
+
+/// How an object is changed.
+#[derive(Debug, Clone, Copy)]
+pub enum Change {
+    /// Fields that are not sent stay. These are read first, because flags may change a part of them.
+    Patch(&'static [&'static str]),
+    /// All of these fields are sent, so that those which are not named stay.
+    Whole(Way, &'static [&'static str]),
+}
+
+/// What a whole body is sent with.
+#[derive(Debug, Clone, Copy)]
+pub enum Way {
+    Put,
+    /// Each change is a new version.
+    Post,
+}
+
+impl Noun {
+    pub fn all(&self, api: &Api) -> String {
+        match self.collection {
+            WORKSPACES => format!("/apis/{}/v2/workspaces", self.service),
+            collection => api.path(self.service, collection),
+        }
+    }
+
+    /// Flags that a further command about this kind needs.
+    fn at<'a>(&self, api: &'a Api) -> &'a str {
+        if self.collection == WORKSPACES { &api.gateway_at } else { &api.at }
+    }
+
+    pub fn one(&self, api: &Api, name: &str) -> String {
+        format!("{}/{}", self.all(api), encoded(name))
+    }
+
+    pub async fn create<F: Fields + clap::Args>(&self, args: Create<F>) -> Result<(), ClientError> {
+        let api = Api::new(&args.connection)?;
+        let (name, body) = self.new_body(args.name, &args.source, &args.fields)?;
+        let (value, done) = self.post(&api, &name, &body, args.exist_ok).await?;
+        self.tell_done(&api, args.connection.view.output, &value, &name, done)
+    }
+
+    /// Name and body of an object to create: the file, then the flags over it.
+    pub fn new_body<F: Fields>(
+        &self,
+        name: Option<String>,
+        source: &Source,
+        fields: &F,
+    ) -> Result<(String, Body), ClientError> {
+        let mut body = Body::read(source)?;
+        let Some(name) = name.or_else(|| body.text_at("name")) else {
+            return Err(ClientError::Usage(format!(
+                "the {} has no name; give it as NAME or in --file",
+                self.name
+            )));
+        };
+        body.put("name", &Some(&name));
+        fields.write(&mut body);
+        fields.write_defaults(&mut body);
+        self.check_whole(&body)?;
+        Ok((name, body))
+    }
+
+    fn check_whole(&self, body: &Body) -> Result<(), ClientError> {
+        let lacking = self.required.iter().find(|(pointers, _)| !pointers.iter().any(|at| body.has(at)));
+        let Some((_, flag)) = lacking else { return Ok(()) };
+        Err(ClientError::Usage(format!("a {} needs {flag}, or the same in --file", self.name)))
+    }
+
+    /// The created object and what was done; with `exist_ok` the one that is there.
+    pub async fn post(
+        &self,
+        api: &Api,
+        name: &str,
+        body: &Body,
+        exist_ok: bool,
+    ) -> Result<(Value, Done), ClientError> {
+        match api.send(Method::POST, &self.all(api), &body.json()).await {
+            Err(e) if exist_ok && e.status() == Some(StatusCode::CONFLICT) => {
+                Ok((self.fetch(api, name).await?, Done::Found))
+            }
+            Err(e) => Err(e.or_try(StatusCode::CONFLICT, || {
+                let (noun, at) = (self.name, self.at(api));
+                format!("change it: nimgate {noun} update {name}{at}, or delete it: nimgate {noun} delete {name}{at}")
+            })),
+            Ok(value) => Ok((value, Done::Created)),
+        }
+    }
+
+    pub async fn get(&self, args: Named) -> Result<(), ClientError> {
+        let value = self.fetch(&Api::new(&args.connection)?, &args.name).await?;
+        show_one(args.connection.view.output, &value)
+    }
+
+    pub async fn fetch(&self, api: &Api, name: &str) -> Result<Value, ClientError> {
+        api.get(&self.one(api, name)).await.map_err(|e| self.see_list(api, e))
+    }
+
+    pub fn see_list(&self, api: &Api, error: ClientError) -> ClientError {
+        error.or_try(StatusCode::NOT_FOUND, || {
+            format!("see what there is: nimgate {} list{}", self.name, self.at(api))
+        })
+    }
+
+    pub async fn update<F: Fields + clap::Args>(&self, args: Update<F>) -> Result<(), ClientError> {
+        let connection = args.connection;
+        let api = Api::new(&connection)?;
+        let value = self.replace(&api, &args.name, &args.source, &args.fields).await?;
+        self.tell_done(&api, connection.view.output, &value, &args.name, Done::Updated)
+    }
+
+    /// Sends the change and gives the object as it is then.
+    pub async fn replace<F: Fields>(
+        &self,
+        api: &Api,
+        name: &str,
+        source: &Source,
+        fields: &F,
+    ) -> Result<Value, ClientError> {
+        let (method, before) = match self.change {
+            _ if source.file.is_some() => (self.change.method(), Body::read(source)?),
+            Change::Patch([]) => (Method::PATCH, Body::default()),
+            Change::Patch(kept) | Change::Whole(_, kept) => {
+                (self.change.method(), Body::of(&self.fetch(api, name).await?, kept))
+            }
+        };
+        let mut body = before.clone();
+        fields.write(&mut body);
+        body.remove("name");
+        if source.file.is_none() && body == before && !fields.changes_elsewhere() {
+            let noun = self.name;
+            return Err(ClientError::Usage(format!("nothing to change; see: nimgate {noun} update --help")));
+        }
+        if matches!(self.change, Change::Whole(..)) {
+            self.check_whole(&body)?;
+        }
+        let path = self.one(api, name);
+        api.send(method, &path, &body.json()).await.map_err(|e| self.see_list(api, e))
+    }
+
+    pub async fn delete(&self, args: Named) -> Result<(), ClientError> {
+        let api = Api::new(&args.connection)?;
+        api.delete(&self.one(&api, &args.name)).await.map_err(|e| self.see_list(&api, e))?;
+        self.tell_deleted(&args.connection, &args.name)
+    }
+
+    pub fn tell_deleted(&self, connection: &Connection, name: &str) -> Result<(), ClientError> {
+        output::show(connection.view.output, &json!({"deleted": name}), || {
+            output::say(&format!("{} {name} deleted", self.name))
+        })
+    }
+
+    pub fn tell_done(
+        &self,
+        api: &Api,
+        form: Output,
+        value: &Value,
+        name: &str,
+        done: Done,
+    ) -> Result<(), ClientError> {
+        output::show(form, value, || {
+            let version =
+                value["entity_version"].as_u64().map_or(String::new(), |n| format!(", version {n}"));
+            output::say(&format!("{} {name} {}{version}", self.name, done.word()))?;
+            match (done, (self.next)(value)) {
+                (Done::Updated, _) | (_, "") => Ok(()),
+                (_, next) => output::say(&format!("next: {}{}", next.replace("{name}", name), self.at(api))),
+            }
+        })
+    }
+}
+
+impl Change {
+    fn method(self) -> Method {
+        match self {
+            Self::Patch(_) => Method::PATCH,
+            Self::Whole(Way::Put, _) => Method::PUT,
+            Self::Whole(Way::Post, _) => Method::POST,
+        }
+    }
+}
+
+/// What became of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Done {
+    Created,
+    /// It was there already.
+    Found,
+    Updated,
+}
+
+impl Done {
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Found => "is there already",
+            Self::Updated => "updated",
+        }
+    }
+}
+
+/// One object: all that is set.
+pub fn show_one(form: Output, value: &Value) -> Result<(), ClientError> {
+    output::show(form, value, || {
+        let mut set = value.clone();
+        if let Value::Object(fields) = &mut set {
+            fields.retain(|_, inner| !columns::is_empty(inner));
+        }
+        output::push(&output::outline(&set))
+    })
+}
+
+#[cfg(test)]
+mod tests;

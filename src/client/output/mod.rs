@@ -1,0 +1,82 @@
+//! How answers are shown: aligned tables and outlines for people, JSON and YAML for programs.
+
+mod age;
+mod outline;
+mod table;
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::Value;
+
+use super::error::ClientError;
+use crate::cli::Output;
+
+pub use age::age;
+pub use outline::outline;
+pub use table::Table;
+
+/// Writes a line to standard output.
+pub fn say(line: &str) -> Result<(), ClientError> {
+    push(&format!("{line}\n"))
+}
+
+/// Writes text as it is and shows it at once.
+pub fn push(text: &str) -> Result<(), ClientError> {
+    let mut out = io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Shows an answer as data, or to people as `words` does.
+pub fn show(
+    form: Output,
+    value: &Value,
+    words: impl FnOnce() -> Result<(), ClientError>,
+) -> Result<(), ClientError> {
+    match form {
+        Output::Table => words(),
+        Output::Json => say(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())),
+        Output::Yaml => push(
+            &yaml_serde::to_string(value)
+                .map_err(|e| ClientError::Said(format!("the answer can't be written as YAML: {e}")))?,
+        ),
+    }
+}
+
+/// Text of others without what a terminal would act on.
+pub fn plain(text: &str) -> String {
+    let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');
+    text.chars().filter(kept).collect()
+}
+
+/// The same on one line.
+pub fn line(text: &str) -> String {
+    plain(text).replace(['\n', '\t'], " ")
+}
+
+/// A sign that something is waited for. Draws nothing where standard error is no terminal.
+pub fn spinner(message: String) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
+}
+
+pub fn terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_server_wrote_cannot_steer_the_terminal() {
+        assert_eq!(plain("a\u{1b}[2Jb\r\n\u{9b}c\td"), "a[2Jb\nc\td");
+        assert_eq!(line("a\nb"), "a b");
+    }
+}
