@@ -1,7 +1,8 @@
-//! The master key: where it comes from, and the one place that makes one.
+//! The master keys: where they come from, and the one place that makes one.
 //!
 //! Invariants: a key file that others may read is refused; a new one is complete the moment it
-//! exists, has mode 0600, and is never put beside the database it opens.
+//! exists, has mode 0600, and is never put beside the database it opens. A key is added at the top of a
+//! file in one step, and none is ever taken out.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -9,10 +10,11 @@ use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use proto_shared::MasterKey;
-use proto_shared::secret::SecretError;
+use proto_shared::keyring::KeysError;
+use proto_shared::secret::{SecretError, zeroize::Zeroizing};
+use proto_shared::{KeyRing, Keys, MasterKey};
 
-/// The environment variable that may hold the key, in base64.
+/// The environment variable that may hold the keys, in base64, the current one first.
 pub const VARIABLE: &str = "NIMGATE_MASTER_KEY";
 const FILE_NAME: &str = "master.key";
 const FILE_BYTES_MAX: u64 = 4096;
@@ -53,9 +55,9 @@ pub enum KeyError {
     #[error("master key file {path} can be read by others; run: chmod 600 {path}")]
     Readable { path: PathBuf },
     #[error("master key file {path}: {source}")]
-    BadFile { path: PathBuf, source: SecretError },
+    BadFile { path: PathBuf, source: KeysError },
     #[error("{VARIABLE}: {0}")]
-    BadVariable(SecretError),
+    BadVariable(KeysError),
     #[error("can't make a master key: {0}")]
     Make(SecretError),
     #[error(
@@ -65,13 +67,18 @@ pub enum KeyError {
 }
 
 impl Places {
-    pub fn load(self, when_absent: WhenAbsent) -> Result<(Arc<MasterKey>, Origin), KeyError> {
+    pub fn load(self, when_absent: WhenAbsent) -> Result<(Arc<KeyRing>, Origin), KeyError> {
+        let (keys, origin) = self.find(when_absent)?;
+        Ok((Arc::new(KeyRing::new(keys)), origin))
+    }
+
+    fn find(self, when_absent: WhenAbsent) -> Result<(Keys, Origin), KeyError> {
         if let Some(path) = self.file {
             return Ok((read(&path)?, Origin::File(path)));
         }
         if let Some(text) = self.variable {
-            let key = MasterKey::from_base64(&text).map_err(KeyError::BadVariable)?;
-            return Ok((Arc::new(key), Origin::Environment));
+            let keys = Keys::parse(&text).map_err(KeyError::BadVariable)?;
+            return Ok((keys, Origin::Environment));
         }
         let path = self.config_home.map(|folder| folder.join(FILE_NAME)).ok_or(KeyError::Absent)?;
         match (path.exists(), when_absent) {
@@ -82,26 +89,40 @@ impl Places {
     }
 }
 
-fn read(path: &Path) -> Result<Arc<MasterKey>, KeyError> {
+impl Origin {
+    /// The file that a running process reads its keys from again.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) | Self::Made(path) => Some(path),
+            Self::Environment | Self::Memory => None,
+        }
+    }
+}
+
+/// The keys of a file.
+pub fn read(path: &Path) -> Result<Keys, KeyError> {
+    let text = read_text(path)?;
+    Keys::parse(&text).map_err(|source| KeyError::BadFile { path: path.to_owned(), source })
+}
+
+fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io_error = |source| KeyError::Io { path: path.to_owned(), source };
     let file = File::open(path).map_err(io_error)?;
     let mode = file.metadata().map_err(io_error)?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyError::Readable { path: path.to_owned() });
     }
-    let mut text = String::new();
+    let mut text = Zeroizing::new(String::with_capacity(FILE_BYTES_MAX as usize));
     file.take(FILE_BYTES_MAX).read_to_string(&mut text).map_err(io_error)?;
-    let key = MasterKey::from_base64(&text)
-        .map_err(|source| KeyError::BadFile { path: path.to_owned(), source })?;
-    Ok(Arc::new(key))
+    Ok(text)
 }
 
 /// Makes a key and writes it to `path`, which must not exist. When somebody else makes it at the
 /// same moment, theirs is taken.
-pub fn make(path: &Path) -> Result<Arc<MasterKey>, KeyError> {
+pub fn make(path: &Path) -> Result<Keys, KeyError> {
     let key = MasterKey::generate().map_err(KeyError::Make)?;
     match write_new(path, &key) {
-        Ok(()) => Ok(Arc::new(key)),
+        Ok(()) => Ok(key.into()),
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => read(path),
         Err(source) => Err(KeyError::Io { path: path.to_owned(), source }),
     }
@@ -109,18 +130,43 @@ pub fn make(path: &Path) -> Result<Arc<MasterKey>, KeyError> {
 
 /// Writes a key file that is either complete or not there.
 pub fn write_new(path: &Path, key: &MasterKey) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = folder_of(path);
     DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-    let draft = folder.join(format!(".{FILE_NAME}.{}", std::process::id()));
-    let written = write_draft(&draft, key).and_then(|()| fs::hard_link(&draft, path));
+    let draft = draft_in(folder);
+    let written = write_draft(&draft, key, "").and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft)?;
     written
 }
 
-fn write_draft(draft: &Path, key: &MasterKey) -> io::Result<()> {
+/// Puts a new key at the top of an existing file: it seals from now on, the others open. Gives its id
+/// and theirs.
+pub fn add(path: &Path) -> Result<Vec<String>, KeyError> {
+    let text = read_text(path)?;
+    let key = MasterKey::generate().map_err(KeyError::Make)?;
+    let bad = |source| KeyError::BadFile { path: path.to_owned(), source };
+    let together = Zeroizing::new(format!("{}\n{}", key.to_base64().as_str(), text.as_str()));
+    let keys = Keys::parse(&together).map_err(bad)?;
+    let draft = draft_in(folder_of(path));
+    let written = write_draft(&draft, &key, &text).and_then(|()| fs::rename(&draft, path));
+    written
+        .and_then(|()| File::open(folder_of(path))?.sync_all())
+        .map_err(|source| KeyError::Io { path: path.to_owned(), source })?;
+    Ok(keys.ids().map(str::to_owned).collect())
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+fn draft_in(folder: &Path) -> PathBuf {
+    folder.join(format!(".{FILE_NAME}.{}", std::process::id()))
+}
+
+fn write_draft(draft: &Path, key: &MasterKey, below: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(draft)?;
     file.write_all(key.to_base64().as_bytes())?;
     file.write_all(b"\n")?;
+    file.write_all(below.as_bytes())?;
     file.sync_all()
 }
 
@@ -148,7 +194,7 @@ mod tests {
         assert_eq!(mode(path.parent().unwrap()), 0o700);
         let again = Places { config_home: Some(folder.path().join("nimgate")), ..Places::default() };
         let (second, origin) = again.load(WhenAbsent::Refuse).unwrap();
-        assert_eq!((second.id(), origin), (key.id(), Origin::File(path)));
+        assert_eq!((second.current_id(), origin), (key.current_id(), Origin::File(path)));
         assert_eq!(fs::read_dir(folder.path().join("nimgate")).unwrap().count(), 1, "no draft is left");
     }
 
@@ -178,9 +224,9 @@ mod tests {
         write_new(&path, &in_file).unwrap();
         let variable = Some(in_variable.to_base64().to_string());
         let both = Places { file: Some(path), variable: variable.clone(), config_home: None };
-        assert_eq!(both.load(WhenAbsent::Refuse).unwrap().0.id(), in_file.id());
+        assert_eq!(both.load(WhenAbsent::Refuse).unwrap().0.current_id(), in_file.id());
         let one = Places { variable, ..Places::default() };
-        assert_eq!(one.load(WhenAbsent::Refuse).unwrap().0.id(), in_variable.id());
+        assert_eq!(one.load(WhenAbsent::Refuse).unwrap().0.current_id(), in_variable.id());
         let bad = Places { variable: Some("short".into()), ..home().1 };
         assert!(matches!(bad.load(WhenAbsent::Make), Err(KeyError::BadVariable(_))));
     }
@@ -190,6 +236,21 @@ mod tests {
         let (folder, _) = home();
         let path = folder.path().join("k");
         let first = make(&path).unwrap();
-        assert_eq!(make(&path).unwrap().id(), first.id());
+        assert_eq!(make(&path).unwrap().current().id(), first.current().id());
+    }
+
+    #[test]
+    fn a_key_is_added_above_the_others_and_the_file_stays_private() {
+        let (folder, _) = home();
+        let path = folder.path().join("k");
+        assert!(matches!(add(&path), Err(KeyError::Io { .. })), "there is nothing to add to");
+        let first = make(&path).unwrap().current().id().to_owned();
+        fs::write(&path, format!("# keep\n{}", fs::read_to_string(&path).unwrap())).unwrap();
+        let ids = add(&path).unwrap();
+        assert_eq!((ids.len(), &ids[1]), (2, &first));
+        assert_eq!(read(&path).unwrap().ids().collect::<Vec<_>>(), ids);
+        assert!(fs::read_to_string(&path).unwrap().contains("# keep"));
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1, "no draft is left");
     }
 }

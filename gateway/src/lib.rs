@@ -1,12 +1,13 @@
 //! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
 //!
 //! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`h1`], [`headers`],
-//! [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
+//! [`caller`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
 //! table fresh; [`server`] wires it all.
 
 pub mod access_log;
 pub mod admin;
 pub mod body;
+pub mod caller;
 pub mod config;
 pub mod engine;
 pub mod explain;

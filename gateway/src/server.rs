@@ -6,14 +6,14 @@
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::IntoRawFd;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use pingora::listeners::{L4BufferSettings, ListenerConfig};
 use pingora::server::{Fds, ListenFds};
 use pingora::services::Service as _;
 use pingora::services::listening::Service;
-use proto_shared::MasterKey;
+use proto_shared::KeyRing;
 use tokio::sync::watch;
 
 use crate::Stop;
@@ -90,7 +90,7 @@ impl Gateway {
     /// `take_over_from`. Serves the saved snapshot from the start, if there is one.
     pub async fn bind(
         config: GatewayConfig,
-        master_key: Arc<MasterKey>,
+        master_key: Arc<KeyRing>,
         take_over_from: Option<PathBuf>,
     ) -> Result<Self, StartError> {
         let certificate = match &config.tls {
@@ -134,7 +134,7 @@ impl Gateway {
             routes,
             endpoints,
             Connector::new(policy, &Roots::load(config.upstream_ca.as_deref())?),
-            control_upstream(config.registry.clone()),
+            control_upstream(config.registry.clone(), addresses.clone()),
             Arc::clone(&metrics),
             AccessLog::new(config.access_log, metrics.access_log_dropped.clone()),
             stopping,
@@ -157,13 +157,14 @@ impl Gateway {
         Arc::clone(&self.app)
     }
 
-    /// What outlives [`Gateway::run`]'s taking of `self`: hand-over and certificate reload.
+    /// What outlives [`Gateway::run`]'s taking of `self`: hand-over, certificate reload, new keys.
     pub fn handle(&self) -> Handle {
         Handle {
             fds: Arc::clone(&self.fds),
             certificate: self.certificate.clone(),
             tls: self.config.tls.clone(),
             handed_over: self.handed_over.clone(),
+            feed: Arc::downgrade(&self.feed),
         }
     }
 
@@ -227,6 +228,8 @@ pub struct Handle {
     certificate: Option<Arc<Certificate>>,
     tls: Option<TlsFiles>,
     handed_over: watch::Sender<bool>,
+    /// Weak: a handle must not put off the last save.
+    feed: Weak<Feed>,
 }
 
 impl Handle {
@@ -243,6 +246,13 @@ impl Handle {
         sending.await.map_err(|error| error.to_string())??;
         self.handed_over.send_replace(true);
         Ok(())
+    }
+
+    /// Uses the master keys that were put into the ring: routes whose key did not open before get
+    /// another chance.
+    pub fn keys_changed(&self) {
+        let Some(feed) = self.feed.upgrade() else { return };
+        tokio::task::spawn_blocking(move || feed.keys_changed());
     }
 
     /// Reads the certificate files again. A bad pair leaves the old one.

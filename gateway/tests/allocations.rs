@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use gateway::{AccessLog, Gateway, GatewayConfig, Limits, RegistryAddress, Stop};
 use proto_shared::egress::EgressPolicy;
-use proto_shared::{MasterKey, RouteSnapshot};
+use proto_shared::{KeyRing, RouteSnapshot};
 use sha2::{Digest, Sha256};
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -51,7 +51,7 @@ fn a_request_on_the_hot_path_allocates_a_bounded_number_of_times() {
         access_log: AccessLog::Off,
         upstream_ca: None,
     };
-    let key = Arc::new(MasterKey::generate().unwrap());
+    let key = Arc::new(KeyRing::generate().unwrap());
     let gateway = runtime.block_on(Gateway::bind(config, key, None)).unwrap();
     let address = gateway.addresses()[0];
     let (stop, stopped) = tokio::sync::watch::channel(Stop::Run);

@@ -7,17 +7,21 @@
 //! - Wire types tolerate unknown fields, so an older gateway accepts a newer registry's snapshot.
 
 pub mod auth_template;
+pub mod caller;
 pub mod egress;
 pub mod error;
 pub mod feed;
 pub mod host_url;
+pub mod keyring;
 pub mod names;
 pub mod secret;
 pub mod snapshot;
 
 pub use auth_template::AuthTemplate;
+pub use caller::Caller;
 pub use error::ErrorBody;
 pub use host_url::HostUrl;
+pub use keyring::{KeyRing, Keys};
 pub use names::{ModelName, NameError, ProviderName, SecretName, WorkspaceName, entity_name_for};
 pub use secret::{MasterKey, SealedSecret, SecretIdentity};
 pub use snapshot::{Candidate, ModelRoute, ProviderRoute, RouteSnapshot};

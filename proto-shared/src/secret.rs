@@ -15,7 +15,7 @@ use secrecy::zeroize::Zeroizing;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use secrecy::{ExposeSecret, SecretString};
+pub use secrecy::{ExposeSecret, SecretString, zeroize};
 
 /// Version of the envelope format.
 const FORMAT: u8 = 1;
@@ -32,7 +32,7 @@ pub struct MasterKey {
 pub enum SecretError {
     #[error("a master key is {KEY_BYTES} random bytes in base64 (nimgate keygen makes one)")]
     BadMasterKey,
-    #[error("sealed with master key {sealed_with}, but {have} is loaded")]
+    #[error("sealed with master key {sealed_with}, loaded: {have}")]
     WrongKey { sealed_with: String, have: String },
     #[error("the sealed value is damaged or belongs to another secret")]
     Damaged,

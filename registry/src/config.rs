@@ -4,15 +4,23 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use proto_shared::MasterKey;
+use proto_shared::KeyRing;
 use proto_shared::egress::EgressPolicy;
+use proto_shared::secret::SecretString;
+
+pub use crate::domain::access::SecretAccess;
 
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
     /// Holds the database, its lock and nothing else. Made with mode 0700 when missing.
     pub data_dir: PathBuf,
-    pub master_key: Arc<MasterKey>,
+    /// Shared with the gateway of the same process, and replaced when its file is read again.
+    pub master_key: Arc<KeyRing>,
     pub egress: EgressPolicy,
+    /// Who may read a secret's value through the API.
+    pub secret_access: SecretAccess,
+    /// The value of the secret `system/ngc-api-key`.
+    pub ngc_api_key: Option<SecretString>,
     pub discovery: DiscoveryConfig,
 }
 
@@ -62,6 +70,8 @@ pub const WRITE_QUEUE_MAX: usize = 256;
 pub const READERS_MAX: usize = 4;
 /// A read must get a connection within this. Beyond: 503.
 pub const READER_WAIT_MAX: Duration = Duration::from_secs(5);
+/// Secrets sealed again in one transaction of a rotation: it holds up other writes for a few milliseconds.
+pub const ROTATION_BATCH: u32 = 64;
 /// How long a start waits for a registry that is just ending to let go of the data folder.
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The check of the database at start is cut off after this.

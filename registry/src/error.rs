@@ -34,7 +34,7 @@ pub enum Error {
     /// A fault of ours: a schema that can't be compiled.
     #[error("schema: {0}")]
     Schema(String),
-    #[error("the secret could not be sealed: {0}")]
+    #[error("the secret could not be sealed or opened: {0}")]
     Seal(#[from] proto_shared::secret::SecretError),
     #[error(transparent)]
     Store(#[from] StoreError),

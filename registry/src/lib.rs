@@ -5,13 +5,15 @@
 //! `domain` knows no SQL, no HTTP and no clock.
 //!
 //! Absent on purpose: authentication of callers (the gateway's public listener decides who gets
-//! here), and any answer that holds a secret's value.
+//! here).
 
 mod api;
 pub mod config;
 mod discovery;
 mod domain;
 mod error;
+mod keys;
+mod offline;
 mod publish;
 mod server;
 mod store;
@@ -20,14 +22,18 @@ mod test_values;
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::{DiscoveryConfig, RegistryConfig};
+pub use config::{DiscoveryConfig, RegistryConfig, SecretAccess};
+pub use error::Error;
+pub use keys::Rotation;
+pub use offline::{Backup, BackupError, back_up, is_in_use, verify};
 pub use publish::Published;
 pub use store::OpenError;
+pub use store::rotation::{KeyProgress, SecretFault, Verified};
 
 /// An open registry. Clones share it; the data folder is let go when the last one is dropped.
 #[derive(Clone)]
@@ -40,16 +46,32 @@ struct Inner {
     store: store::Store,
     published: watch::Receiver<Arc<Published>>,
     client: discovery::Client,
+    /// Held by a rotation: there is one at a time.
+    rotating: tokio::sync::Mutex<()>,
+}
+
+/// A registry as long as somebody serves it: does not keep the data folder.
+#[derive(Clone)]
+pub struct WeakRegistry(Weak<Inner>);
+
+impl WeakRegistry {
+    pub fn upgrade(&self) -> Option<Registry> {
+        self.0.upgrade().map(|inner| Registry { inner })
+    }
 }
 
 impl Registry {
+    pub fn downgrade(&self) -> WeakRegistry {
+        WeakRegistry(Arc::downgrade(&self.inner))
+    }
+
     /// Opens the store in `config.data_dir`, making it when it is not there.
     pub async fn open(config: RegistryConfig) -> Result<Self, OpenError> {
         let client = discovery::Client::new(&config)?;
         let folder = config.data_dir.clone();
         let key = Arc::clone(&config.master_key);
         let opening = tokio::task::spawn_blocking(move || {
-            let opened = store::open(&folder, &key)?;
+            let opened = store::open(&folder, &key.keys())?;
             publish::start(opened)
                 .map_err(|error| OpenError::Corrupt { path: folder, reason: error.to_string() })
         });
@@ -57,7 +79,15 @@ impl Registry {
             path: config.data_dir.clone(),
             source: io::Error::other(error),
         })??;
-        Ok(Self { inner: Arc::new(Inner { config, store, published, client }) })
+        let (key, ngc_api_key) = (Arc::clone(&config.master_key), config.ngc_api_key.clone());
+        let set = store
+            .write(move |write| store::secrets::set_ngc_api_key(write, &key, ngc_api_key.as_ref()))
+            .await;
+        if let Err(error) = set {
+            // The disk may be full, and reading goes on.
+            tracing::error!(%error, "the secret system/ngc-api-key stays as it was");
+        }
+        Ok(Self { inner: Arc::new(Inner { config, store, published, client, rotating: Default::default() }) })
     }
 
     /// Serves API and feed on a Unix socket with mode 0600 until told to stop.

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::{Extension, Router};
+use http::Request;
 use hyper::body::Incoming;
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -18,6 +20,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
 use crate::config::{CONNECTIONS_MAX, DRAIN_TIMEOUT, HEAD_TIMEOUT};
+use crate::domain::access::Peer;
 
 /// After a failed accept (no file descriptors left, mostly) the next try comes this much later.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,16 +39,17 @@ pub async fn stopped(stop: &mut watch::Receiver<bool>) {
 /// What connections come from.
 trait Listener {
     type Stream: AsyncRead + AsyncWrite + Unpin + Send + 'static;
-    fn accept(&self) -> impl Future<Output = io::Result<Self::Stream>> + Send;
+    fn accept(&self) -> impl Future<Output = io::Result<(Self::Stream, Peer)>> + Send;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
-    async fn accept(&self) -> io::Result<TcpStream> {
-        let (stream, _) = TcpListener::accept(self).await?;
+    async fn accept(&self) -> io::Result<(TcpStream, Peer)> {
+        let (stream, from) = TcpListener::accept(self).await?;
         // Answers are small; a delayed last packet costs more than it saves.
         let _ = stream.set_nodelay(true);
-        Ok(stream)
+        let local = from.ip().to_canonical().is_loopback();
+        Ok((stream, if local { Peer::ThisMachine } else { Peer::Network }))
     }
 }
 
@@ -57,13 +61,13 @@ struct OwnersSocket {
 
 impl Listener for OwnersSocket {
     type Stream = UnixStream;
-    async fn accept(&self) -> io::Result<UnixStream> {
+    async fn accept(&self) -> io::Result<(UnixStream, Peer)> {
         let (stream, _) = self.listener.accept().await?;
         let peer = stream.peer_cred()?.uid();
         if peer != self.owner && peer != 0 {
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, "the peer is another user"));
         }
-        Ok(stream)
+        Ok((stream, Peer::ThisMachine))
     }
 }
 
@@ -121,8 +125,8 @@ async fn serve<L: Listener>(router: Router, listener: L, mut stop: watch::Receiv
             () = stopped(&mut stop) => break,
         };
         match accepted {
-            Ok((stream, permit)) => {
-                let connection = serve_connection(router.clone(), stream, stop.clone());
+            Ok(((stream, peer), permit)) => {
+                let connection = serve_connection(router.clone(), stream, peer, stop.clone());
                 connections.spawn(async move {
                     connection.await;
                     drop(permit);
@@ -141,14 +145,18 @@ async fn serve<L: Listener>(router: Router, listener: L, mut stop: watch::Receiv
     }
 }
 
-async fn serve_connection<S>(router: Router, stream: S, mut stop: watch::Receiver<bool>)
+async fn serve_connection<S>(router: Router, stream: S, peer: Peer, mut stop: watch::Receiver<bool>)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder.http2().timer(TokioTimer::new()).keep_alive_interval(H2_PING_INTERVAL);
-    let service = TowerToHyperService::new(router.into_service::<Incoming>());
+    let router = TowerToHyperService::new(router.into_service::<Incoming>());
+    let service = service_fn(|mut request: Request<Incoming>| {
+        request.extensions_mut().insert(peer);
+        router.call(request)
+    });
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     tokio::pin!(connection);
     let ended = tokio::select! {

@@ -1,11 +1,13 @@
 //! The command line: what can be typed, and nothing of what it does.
 
 mod client;
+mod registry;
 mod serve;
 
 use clap::{Parser, Subcommand};
 
 pub use client::*;
+pub use registry::{BackupArgs, RegistryCommand, RotateArgs, VerifyArgs};
 pub use serve::{
     CheckArgs, ConfigCommand, DemoArgs, GatewayArgs, KeygenArgs, RegistryArgs, ServeArgs, ServeCommand,
     UpArgs,

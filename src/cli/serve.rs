@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::registry::RegistryCommand;
 use crate::config::{FlagValue, Role};
 
 #[derive(Debug, Subcommand)]
@@ -13,7 +14,7 @@ pub enum ServeCommand {
     Up(UpArgs),
     /// Serve as a gateway alone, on a registry that runs elsewhere.
     Gateway(GatewayArgs),
-    /// Serve as the registry alone.
+    /// Serve as the registry alone; look after its data.
     Registry(RegistryArgs),
     /// Show it working: everything in one process, with a simulated model server.
     Demo(DemoArgs),
@@ -36,7 +37,7 @@ pub struct ServeArgs {
     /// Folder of the database and the last routes [default: ~/.local/share/nimgate]
     #[arg(long, value_name = "FOLDER")]
     data_dir: Option<String>,
-    /// File with the master key, readable by its owner alone
+    /// File with the master keys, one a line, the newest first; readable by its owner alone
     #[arg(long, value_name = "FILE")]
     master_key_file: Option<String>,
     /// Network (10.0.0.0/8) or name (.corp.example) that providers may point to; may be repeated
@@ -114,8 +115,16 @@ pub struct GatewayArgs {
 #[command(after_help = "\
 Examples:
   nimgate registry
-  nimgate registry --listen 127.0.0.1:8081 --data-dir /var/lib/nimgate")]
+  nimgate registry --listen 127.0.0.1:8081 --data-dir /var/lib/nimgate
+  nimgate registry backup /backups/nimgate-2026-11-21
+  nimgate registry rotate                  # every secret under the newest master key
+  nimgate registry verify
+
+SIGHUP has a registry read its master keys again (nimgate registry rotate --help).")]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct RegistryArgs {
+    #[command(subcommand)]
+    pub command: Option<RegistryCommand>,
     /// Address gateways connect to [default: 127.0.0.1:8081]
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<String>,
@@ -144,12 +153,16 @@ pub struct DemoArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  nimgate keygen --file master.key     # a file only its owner can read
+  nimgate keygen --file master.key         # a file only its owner can read
+  nimgate keygen --add --file master.key   # a newer key above those in it: see nimgate registry rotate --help
   NIMGATE_MASTER_KEY=$(nimgate keygen)")]
 pub struct KeygenArgs {
     /// Write the key here instead of printing it; the file must not exist
     #[arg(long, value_name = "FILE")]
     pub file: Option<PathBuf>,
+    /// The file exists: put the key above the others, which open what they sealed and seal nothing more
+    #[arg(long, requires = "file")]
+    pub add: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -225,7 +238,7 @@ fn flags(serve: &ServeArgs, own: Vec<FlagValue>) -> Vec<FlagValue> {
     out
 }
 
-fn one(key: &str, flag: &'static str, word: Option<&String>) -> Option<FlagValue> {
+pub(super) fn one(key: &str, flag: &'static str, word: Option<&String>) -> Option<FlagValue> {
     word.map(|word| FlagValue { key: key.to_owned(), flag, words: vec![word.clone()] })
 }
 

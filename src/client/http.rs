@@ -1,7 +1,7 @@
 //! A small HTTP/1.1 client: one connection a request, each phase with a limit.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -42,6 +42,7 @@ pub struct Named {
 
 pub const GATEWAY: Named = Named { what: "gateway URL", flag: "--url" };
 pub const FAR_GATEWAY: Named = Named { what: "gateway URL", flag: "--gateway-url" };
+pub const REGISTRY: Named = Named { what: "registry address", flag: "--listen" };
 pub const ADMIN: Named = Named { what: "admin URL", flag: "--admin-url" };
 
 /// The body of a request; it may be read while it is sent.
@@ -53,6 +54,8 @@ pub struct Http {
     base: HostUrl,
     named: Named,
     tls: Option<TlsConnector>,
+    /// Goes there, whatever `base` says.
+    socket: Option<PathBuf>,
 }
 
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -63,7 +66,12 @@ impl Http {
         let bad = |why: String| ClientError::Url { what: named.what, url: url.to_owned(), why };
         let base = HostUrl::parse(url).map_err(|e| bad(e.to_string()))?;
         let tls = if base.is_https() { Some(tls(ca)?) } else { None };
-        Ok(Self { base, named, tls })
+        Ok(Self { base, named, tls, socket: None })
+    }
+
+    /// A registry that listens on a Unix socket.
+    pub fn over(socket: &Path) -> Result<Self, ClientError> {
+        Ok(Self { socket: Some(socket.to_owned()), ..Self::new("http://registry", REGISTRY, None)? })
     }
 
     /// The URL as given, without a slash at its end.
@@ -177,6 +185,9 @@ impl Http {
     }
 
     async fn connect(&self) -> Result<Box<dyn Io>, ClientError> {
+        if let Some(socket) = &self.socket {
+            return Ok(Box::new(UnixStream::connect(socket).await.map_err(|e| self.unreached(&e))?));
+        }
         let host = match self.base.host() {
             Host::Ip(ip) => ip.to_string(),
             Host::Name(name) => name.to_string(),

@@ -31,9 +31,10 @@ pub const EGRESS_ALLOW_PLAINTEXT: &str = "egress.allow_plaintext";
 pub const ACCESS_LOG: &str = "access_log";
 pub const UPSTREAM_CA: &str = "upstream_ca";
 pub const THREADS: &str = "threads";
+pub const SECRETS_ACCESS: &str = "secrets.access";
 pub const INSECURE_NO_AUTH: &str = "insecure_no_auth";
 
-const PLAIN: [Key; 15] = [
+const PLAIN: [Key; 16] = [
     Key { name: LISTEN, kind: Kind::List },
     Key { name: ADMIN_LISTEN, kind: Kind::Text },
     Key { name: DATA_DIR, kind: Kind::Text },
@@ -49,6 +50,7 @@ const PLAIN: [Key; 15] = [
     Key { name: EGRESS_ALLOW, kind: Kind::List },
     Key { name: EGRESS_ALLOW_PRIVATE, kind: Kind::Switch },
     Key { name: EGRESS_ALLOW_PLAINTEXT, kind: Kind::Switch },
+    Key { name: SECRETS_ACCESS, kind: Kind::Switch },
 ];
 
 /// All keys: those without a section first, as a TOML file needs them.

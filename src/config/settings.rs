@@ -9,6 +9,7 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
+use registry::SecretAccess;
 
 use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
@@ -41,6 +42,7 @@ pub struct Settings {
     pub master_key_file: Option<PathBuf>,
     pub tls: Option<TlsFiles>,
     pub egress: EgressPolicy,
+    pub secret_access: SecretAccess,
     pub access_log: AccessLog,
     pub upstream_ca: Option<PathBuf>,
     pub threads: NonZeroUsize,
@@ -90,6 +92,10 @@ impl Settings {
             master_key_file: reader.path(keys::MASTER_KEY_FILE),
             tls: reader.tls(),
             egress: reader.egress(!reachable),
+            secret_access: match reader.switch(keys::SECRETS_ACCESS) {
+                None | Some(true) => SecretAccess::Loopback,
+                Some(false) => SecretAccess::Off,
+            },
             access_log: reader.access_log(),
             upstream_ca: reader.path(keys::UPSTREAM_CA),
             threads: reader.threads(around),

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use gateway::{AccessLog, RegistryAddress};
 use proto_shared::egress::EgressRule;
+use registry::SecretAccess;
 
 use super::layers::Source;
 use super::settings::Settings;
@@ -49,6 +50,7 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::ACCESS_LOG => text(access_log_text(settings.access_log).to_owned()),
         keys::UPSTREAM_CA => path(settings.upstream_ca.as_deref()?),
         keys::THREADS => Some(integer(settings.threads.get() as u64)),
+        keys::SECRETS_ACCESS => Some((settings.secret_access == SecretAccess::Loopback).into()),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),
         _ => {
             let row = limits::ROWS.iter().find(|row| row.key == key)?;

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use gateway::Stop;
 use nim_sim::{Sim, SimOptions};
-use proto_shared::MasterKey;
+use proto_shared::KeyRing;
 use tokio::sync::watch;
 
 use crate::cli::DemoArgs;
@@ -34,7 +34,7 @@ pub fn run(args: &DemoArgs) -> Result<(), ServeError> {
         .map_err(|source| ServeError::Io { what: "can't make a temporary folder".into(), source })?;
     let listen = args.listen.unwrap_or_else(|| free(LISTEN));
     let settings = settings(folder.path(), listen, args.insecure_no_auth)?;
-    let key = MasterKey::generate().map_err(KeyError::Make)?;
+    let key = KeyRing::generate().map_err(KeyError::Make)?;
     let start = Start { settings, key: Arc::new(key), origin: Origin::Memory };
     let runtime = serve::runtime(start.settings.threads.get())?;
     if args.listen.is_none() && listen != LISTEN {
@@ -89,7 +89,7 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
         stop.send_replace(Stop::Drain);
     }
     let ended = joined(served.await);
-    told?;
+    told.map_err(ServeError::Demo)?;
     ended
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use gateway::StartError;
-use registry::OpenError;
+use registry::{BackupError, OpenError};
 
 use crate::client::ClientError;
 use crate::config::Problem;
@@ -27,8 +27,14 @@ pub enum ServeError {
     Io { what: String, source: io::Error },
     #[error("the registry stopped serving: {0}")]
     RegistryEnded(io::Error),
+    #[error("{0}")]
+    Backup(#[from] BackupError),
+    #[error("{0}")]
+    Ask(#[from] ClientError),
+    #[error("{0}")]
+    Said(String),
     #[error("the demo failed: {0}")]
-    Demo(#[from] ClientError),
+    Demo(ClientError),
 }
 
 /// Everything wrong with the configuration.
@@ -58,7 +64,7 @@ impl ServeError {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::Key(_) | Self::Start(StartError::Tls(_)) => exit::BAD_CONFIGURATION,
-            Self::Demo(e) => e.exit_code(),
+            Self::Demo(e) | Self::Ask(e) => e.exit_code(),
             _ => exit::FAILED,
         }
     }

@@ -4,14 +4,16 @@
 
 pub mod banner;
 mod error;
+mod reload;
 mod roles;
 pub mod signals;
+mod upkeep;
 
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
 
-use proto_shared::MasterKey;
+use proto_shared::{KeyRing, MasterKey};
 use tokio::runtime::Runtime;
 
 use crate::cli::{
@@ -28,7 +30,7 @@ pub use roles::{Combined, Upgrade};
 /// What every role starts with.
 pub struct Start {
     pub settings: Settings,
-    pub key: Arc<MasterKey>,
+    pub key: Arc<KeyRing>,
     pub origin: Origin,
 }
 
@@ -54,6 +56,9 @@ fn gateway(args: &GatewayArgs) -> Result<(), ServeError> {
 }
 
 fn registry(args: &RegistryArgs) -> Result<(), ServeError> {
+    if let Some(command) = &args.command {
+        return upkeep::run(command);
+    }
     serve(Role::Registry, &args.serve, args.flags(), roles::registry)
 }
 
@@ -66,6 +71,12 @@ fn check(args: &CheckArgs) -> Result<(), ServeError> {
 
 /// `nimgate keygen`.
 fn keygen(args: &KeygenArgs) -> Result<(), ServeError> {
+    if let (Some(path), true) = (&args.file, args.add) {
+        let ids = master_key::add(path)?;
+        println!("{}: {} seals from now on; {} below it", path.display(), ids[0], ids[1..].join(", "));
+        println!("next: nimgate registry rotate --help");
+        return Ok(());
+    }
     let key = MasterKey::generate().map_err(master_key::KeyError::Make)?;
     match &args.file {
         None => println!("{}", key.to_base64().as_str()),

@@ -6,18 +6,21 @@ use std::time::Duration;
 
 use gateway::{Gateway, Stop};
 use proto_shared::egress::EgressPolicy;
-use registry::{DiscoveryConfig, OpenError, Registry, RegistryConfig};
+use registry::{DiscoveryConfig, OpenError, Registry, RegistryConfig, WeakRegistry};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
+use super::reload::Reload;
 use super::signals::Signals;
 use super::{ServeError, Start, banner};
 use crate::master_key::Origin;
 
 const SOCKET_POLL_INTERVAL: Duration = Duration::from_millis(2);
+/// The environment variable behind the secret `system/ngc-api-key`.
+const NGC_API_KEY: &str = "NGC_API_KEY";
 /// After a take-over: how long the old process may take to leave the database.
 const REGISTRY_WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -42,6 +45,7 @@ impl Upgrade {
 pub struct Combined {
     pub gateway: Gateway,
     registry: Serving,
+    opened: WeakRegistry,
 }
 
 pub async fn up(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
@@ -50,8 +54,9 @@ pub async fn up(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     announce(&start, &combined.gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
     let handle = combined.gateway.handle();
-    let (ask, handed_over) = hand_over_on_request(&start, handle.clone(), stop.clone());
-    tokio::spawn(signals.drive(stop, ask, move || reload(&handle)));
+    let reload = Reload::new(&start, Some(handle.clone()), Some(combined.opened.clone()));
+    let (ask, handed_over) = hand_over_on_request(&start, handle, stop.clone());
+    tokio::spawn(signals.drive(stop, ask, move || reload.run()));
     combined.run(stopped, handed_over).await
 }
 
@@ -63,8 +68,9 @@ pub async fn gateway(start: Start, upgrade: Upgrade) -> Result<(), ServeError> {
     announce(&start, &gateway);
     let (stop, stopped) = watch::channel(Stop::Run);
     let handle = gateway.handle();
-    let (ask, _) = hand_over_on_request(&start, handle.clone(), stop.clone());
-    tokio::spawn(signals.drive(stop, ask, move || reload(&handle)));
+    let reload = Reload::new(&start, Some(handle.clone()), None);
+    let (ask, _) = hand_over_on_request(&start, handle, stop.clone());
+    tokio::spawn(signals.drive(stop, ask, move || reload.run()));
     gateway.run(stopped).await;
     Ok(())
 }
@@ -79,8 +85,9 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
     let bound = listener.local_addr().unwrap_or(address);
     banner::show(&banner::registry(&start.settings, bound, &start.origin), gateway::AccessLog::Off);
     let (stop, mut stopped) = watch::channel(Stop::Run);
-    let nothing = || tracing::warn!("a registry has no listeners to hand over and no certificate to reload");
-    tokio::spawn(signals.drive(stop, nothing, nothing));
+    let nothing = || tracing::warn!("a registry has no listeners to hand over");
+    let reload = Reload::new(&start, None, Some(registry.downgrade()));
+    tokio::spawn(signals.drive(stop, nothing, move || reload.run()));
     let mut serving = Serving::new(&registry);
     serving.listen(move |stop| async move { registry.serve_tcp(listener, stop).await });
     let told = async { stopped.wait_for(|stop| *stop != Stop::Run).await.map(drop) };
@@ -102,7 +109,7 @@ impl Combined {
         let registry = open_within(start, upgrade).await?;
         let mut serving = Serving::new(&registry);
         let socket = start.settings.registry_socket();
-        let path = socket.clone();
+        let (path, opened) = (socket.clone(), registry.downgrade());
         serving.listen(move |stop| async move { registry.serve_unix(path, stop).await });
         tokio::select! {
             () = listening(&socket) => {}
@@ -112,7 +119,7 @@ impl Combined {
             Some(gateway) => gateway,
             None => bind_gateway().await?,
         };
-        Ok(Self { gateway, registry: serving })
+        Ok(Self { gateway, registry: serving, opened })
     }
 
     /// Serves. Once the listeners are handed over the registry goes first: the next process wants
@@ -122,7 +129,7 @@ impl Combined {
         stopped: watch::Receiver<Stop>,
         mut handed_over: watch::Receiver<bool>,
     ) -> Result<(), ServeError> {
-        let Self { gateway, mut registry } = self;
+        let Self { gateway, mut registry, .. } = self;
         let mut serving = std::pin::pin!(gateway.run(stopped));
         tokio::select! {
             () = &mut serving => return registry.end().await,
@@ -188,11 +195,13 @@ async fn listening(socket: &Path) {
     }
 }
 
-async fn open(start: &Start) -> Result<Registry, ServeError> {
+pub async fn open(start: &Start) -> Result<Registry, ServeError> {
     let settings = &start.settings;
     let config = RegistryConfig {
         data_dir: settings.data_dir.clone(),
         master_key: start.key.clone(),
+        secret_access: settings.secret_access,
+        ngc_api_key: std::env::var(NGC_API_KEY).ok().filter(|key| !key.is_empty()).map(Into::into),
         egress: EgressPolicy { own: settings.own_addresses(), ..settings.egress.clone() },
         discovery: DiscoveryConfig {
             upstream_ca: settings.upstream_ca.clone(),
@@ -250,14 +259,6 @@ fn hand_over_on_request(
         stop.send_replace(Stop::Drain);
     });
     (move || asked.notify_one(), seen)
-}
-
-/// What SIGHUP does: the certificate files are read again. A bad pair leaves the old one.
-fn reload(gateway: &gateway::Handle) {
-    match gateway.reload_certificate() {
-        Ok(()) => tracing::info!("certificate read again"),
-        Err(error) => tracing::error!(%error, "the certificate stays as it was"),
-    }
 }
 
 /// Resolves when the listeners are handed over; never where nobody can ask for it.

@@ -2,11 +2,13 @@
 //! only when this gateway serves the generation that holds it, so the client's next request sees it.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::protocols::Stream;
+use proto_shared::Caller;
 use proto_shared::feed::GENERATION_HEADER;
 
 use super::app::App;
@@ -17,6 +19,7 @@ use super::plan::{Body, Length, Receiver, UpstreamHead};
 use super::relay::{Dialect, Gate, Relay, RelayEnd, RelayPlan, UploadFault};
 use super::up::{ReplyParts, Up};
 use super::up_h1::H1Up;
+use crate::caller::{Arrival, caller};
 use crate::config::RegistryAddress;
 use crate::h1::head::BodyLength;
 use crate::refusal::Refusal;
@@ -34,11 +37,22 @@ const TIMEOUTS: Timeouts = Timeouts {
 
 pub struct ControlUpstream {
     address: RegistryAddress,
+    /// Our own public listeners: they tell who a caller is.
+    listeners: Vec<SocketAddr>,
 }
 
 impl ControlUpstream {
-    pub fn new(address: RegistryAddress) -> Self {
-        Self { address }
+    pub fn new(address: RegistryAddress, listeners: Vec<SocketAddr>) -> Self {
+        Self { address, listeners }
+    }
+
+    fn caller(&self, down: &Down<'_>, request: RequestView<'_>) -> Caller {
+        let arrival = Arrival {
+            local: down.local_address(),
+            host: request.fields.get("host"),
+            has_origin: request.fields.get("origin").is_some(),
+        };
+        caller(arrival, &self.listeners)
     }
 
     /// A new connection: control calls are rare, and a pooled one could be dead.
@@ -90,7 +104,7 @@ pub async fn forward(
     let length = Length::of(&body, None, request.method);
     let head = UpstreamHead {
         request: RequestView { websocket: false, ..request },
-        receiver: Receiver::Registry,
+        receiver: Receiver::Registry(app.control.caller(down, request)),
         path: request.target,
         length,
         request_id: context.id.as_bytes(),

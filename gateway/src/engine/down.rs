@@ -1,5 +1,6 @@
 //! The client's side of one request, HTTP/1 or HTTP/2.
 
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -96,6 +97,14 @@ impl Down<'_> {
     pub fn want_body(&mut self) {
         if let Self::H1(h1) = self {
             h1.want_body();
+        }
+    }
+
+    /// The connection's address on our side. Asks the system: not for the hot path.
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::H1(h1) => h1.wire.local_address(),
+            Self::H2(h2) => h2.local_address(),
         }
     }
 

@@ -1,6 +1,7 @@
 //! One HTTP/2 stream of a client.
 
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -58,6 +59,10 @@ impl H2Down {
             end: End::Open,
             replied: false,
         }
+    }
+
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.session.server_addr()?.as_inet().copied()
     }
 
     pub fn body_done(&self) -> bool {

@@ -36,6 +36,9 @@ pub use relay::NoAnswer;
 pub use up::{ReplyParts, UpError};
 
 /// The registry as an upstream.
-pub fn control_upstream(address: crate::config::RegistryAddress) -> control::ControlUpstream {
-    control::ControlUpstream::new(address)
+pub fn control_upstream(
+    address: crate::config::RegistryAddress,
+    listeners: Vec<std::net::SocketAddr>,
+) -> control::ControlUpstream {
+    control::ControlUpstream::new(address, listeners)
 }

@@ -4,6 +4,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::uri::PathAndQuery;
 use http::{HeaderName, HeaderValue, Method};
 use pingora::http::RequestHeader;
+use proto_shared::caller::{CALLER_HEADER, Caller};
 
 use super::down::RequestView;
 use super::encode::{Fields, put_content_length, put_header};
@@ -71,8 +72,8 @@ impl Length {
 /// Who the request goes to, as far as its head cares.
 pub enum Receiver<'a> {
     Provider(&'a Provider),
-    /// Our own registry: credentials pass, they are meant for it.
-    Registry,
+    /// Our own registry: credentials pass, they are meant for it. It is told who asks.
+    Registry(Caller),
 }
 
 pub struct UpstreamHead<'a> {
@@ -93,7 +94,7 @@ impl UpstreamHead<'_> {
         }
         match self.receiver {
             Receiver::Provider(provider) => headers::may_go_upstream(name) && !provider.owns_header(name),
-            Receiver::Registry => {
+            Receiver::Registry(_) => {
                 headers::may_go_upstream(name) || name.eq_ignore_ascii_case(b"authorization")
             }
         }
@@ -120,7 +121,10 @@ impl UpstreamHead<'_> {
                     put_header(&mut out, name.as_str().as_bytes(), value.as_bytes());
                 }
             }
-            Receiver::Registry => out.put_slice(b"host: registry\r\n"),
+            Receiver::Registry(caller) => {
+                out.put_slice(b"host: registry\r\n");
+                put_header(&mut out, CALLER_HEADER.as_bytes(), caller.as_str().as_bytes());
+            }
         }
         let nominated = self.nominated();
         self.request.fields.for_each(|name, value| {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
@@ -43,6 +44,10 @@ impl Wire {
         const ESTABLISHED: u8 = 1;
         let digest = self.io.get_socket_digest();
         digest.and_then(|digest| digest.tcp_info()).is_some_and(|info| info.tcpi_state != ESTABLISHED)
+    }
+
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        self.io.get_socket_digest()?.local_addr()?.as_inet().copied()
     }
 
     pub fn push(&mut self, bytes: Bytes) {

@@ -13,9 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use proto_shared::feed::FeedMessage;
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
-use proto_shared::{MasterKey, RouteSnapshot};
+use proto_shared::{KeyRing, RouteSnapshot};
 use tokio::sync::watch;
 
 use crate::config::RegistryAddress;
@@ -30,8 +31,10 @@ const RECONNECT_MAX: Duration = Duration::from_secs(2);
 pub struct Feed {
     routes: Arc<RouteStore>,
     endpoints: Arc<Endpoints>,
-    master_key: Arc<MasterKey>,
+    master_key: Arc<KeyRing>,
     metrics: Arc<Metrics>,
+    /// Held while a table is built and swapped. The snapshot that is served, if a key for it is missing.
+    unopened: Mutex<Option<Arc<RouteSnapshot>>>,
     store: Option<persist::Writer>,
     path: Option<PathBuf>,
 }
@@ -40,12 +43,12 @@ impl Feed {
     pub fn new(
         routes: Arc<RouteStore>,
         endpoints: Arc<Endpoints>,
-        master_key: Arc<MasterKey>,
+        master_key: Arc<KeyRing>,
         metrics: Arc<Metrics>,
         path: Option<PathBuf>,
     ) -> Self {
         let store = path.clone().map(persist::Writer::start);
-        Self { routes, endpoints, master_key, metrics, store, path }
+        Self { routes, endpoints, master_key, metrics, unopened: Mutex::default(), store, path }
     }
 
     /// Serves what was last applied, before the registry is heard. True: there was something.
@@ -118,8 +121,19 @@ impl Feed {
         }
     }
 
+    /// Builds the served table again if keys for it were missing: they may be there now. Blocking.
+    pub fn keys_changed(&self) {
+        let mut unopened = self.unopened.lock();
+        let Some(snapshot) = unopened.take() else { return };
+        let table = RouteTable::build(&snapshot, &self.endpoints, &self.master_key.keys());
+        if table.lacks_keys() {
+            *unopened = Some(snapshot);
+        }
+        self.routes.publish_again(table);
+    }
+
     /// Builds and swaps. True: it is served now.
-    fn apply(&self, snapshot: &RouteSnapshot) -> bool {
+    fn apply(&self, snapshot: &Arc<RouteSnapshot>) -> bool {
         if snapshot.format > SNAPSHOT_FORMAT {
             tracing::error!(
                 format = snapshot.format,
@@ -134,9 +148,12 @@ impl Feed {
             self.metrics.heard(self.routes.generation());
             return false;
         }
-        let table = RouteTable::build(snapshot, &self.endpoints, &self.master_key);
+        let mut unopened = self.unopened.lock();
+        let table = RouteTable::build(snapshot, &self.endpoints, &self.master_key.keys());
+        let lacks_keys = table.lacks_keys();
         match self.routes.publish(table) {
             Published::Applied => {
+                *unopened = lacks_keys.then(|| Arc::clone(snapshot));
                 self.endpoints.retain(snapshot);
                 self.metrics.snapshots_applied.inc();
                 self.metrics.heard(snapshot.generation);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use proto_shared::secret::ExposeSecret;
-use proto_shared::{HostUrl, MasterKey, ProviderRoute};
+use proto_shared::{HostUrl, Keys, ProviderRoute};
 
 use crate::body::ExtraBody;
 use crate::upstream::endpoint::Endpoint;
@@ -44,15 +44,11 @@ pub enum ProviderError {
 }
 
 impl Provider {
-    pub fn build(
-        route: &ProviderRoute,
-        endpoint: Arc<Endpoint>,
-        master_key: &MasterKey,
-    ) -> Result<Self, ProviderError> {
+    pub fn build(route: &ProviderRoute, endpoint: Arc<Endpoint>, keys: &Keys) -> Result<Self, ProviderError> {
         let mut fixed = vec![(http::header::HOST, header_value("host", &route.host_url.authority())?)];
         let mut key: Box<[u8]> = Box::default();
         if let Some(sealed) = &route.api_key {
-            let plain = master_key.open(sealed).map_err(ProviderError::Key)?;
+            let plain = keys.open(sealed).map_err(ProviderError::Key)?;
             let rendered = route
                 .auth_header_format
                 .render(plain.expose_secret())

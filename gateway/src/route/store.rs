@@ -46,11 +46,20 @@ impl RouteStore {
 
     /// Swaps `next` in unless it is older than, or foreign to, the table that is served.
     pub fn publish(&self, next: RouteTable) -> Published {
+        self.swap(next, |next, now| next.generation <= now.generation)
+    }
+
+    /// The same for a table that was built again from the snapshot that is served.
+    pub fn publish_again(&self, next: RouteTable) -> Published {
+        self.swap(next, |next, now| next.generation < now.generation)
+    }
+
+    fn swap(&self, next: RouteTable, is_stale: impl Fn(&RouteTable, &RouteTable) -> bool) -> Published {
         let next = Arc::new(next);
         let verdict = |now: &RouteTable| {
             if !now.installation.is_empty() && now.installation != next.installation {
                 Published::Foreign { current: now.installation.to_string() }
-            } else if next.generation <= now.generation && !now.installation.is_empty() {
+            } else if !now.installation.is_empty() && is_stale(&next, now) {
                 Published::Stale { current: now.generation }
             } else {
                 Published::Applied
@@ -95,8 +104,8 @@ mod tests {
             providers: vec![],
             models: vec![],
         };
-        let key = proto_shared::MasterKey::generate().unwrap();
-        RouteTable::build(&snapshot, &crate::upstream::endpoint::Endpoints::for_tests(), &key)
+        let key = proto_shared::KeyRing::generate().unwrap();
+        RouteTable::build(&snapshot, &crate::upstream::endpoint::Endpoints::for_tests(), &key.keys())
     }
 
     #[test]
@@ -107,6 +116,15 @@ mod tests {
         assert_eq!(store.publish(table("a", 5)), Published::Stale { current: 5 });
         assert_eq!(store.publish(table("a", 6)), Published::Applied);
         assert_eq!(store.load().generation, 6);
+    }
+
+    #[test]
+    fn a_table_built_again_replaces_its_own_generation_and_no_newer_one() {
+        let store = RouteStore::default();
+        store.publish(table("a", 5));
+        assert_eq!(store.publish_again(table("a", 5)), Published::Applied);
+        assert_eq!(store.publish_again(table("a", 4)), Published::Stale { current: 5 });
+        assert_eq!(store.publish_again(table("b", 6)), Published::Foreign { current: "a".into() });
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_shared::{MasterKey, RouteSnapshot};
+use proto_shared::secret::SecretError;
+use proto_shared::{Keys, RouteSnapshot};
 
 use super::provider::{Provider, ProviderError};
 use crate::body::ModelRewrite;
@@ -58,11 +59,11 @@ pub struct CandidateRoute {
 impl RouteTable {
     /// Builds a table. A provider that can't be used stays in it with the reason; a candidate that
     /// names no usable provider is left out.
-    pub fn build(snapshot: &RouteSnapshot, endpoints: &Endpoints, master_key: &MasterKey) -> Self {
+    pub fn build(snapshot: &RouteSnapshot, endpoints: &Endpoints, keys: &Keys) -> Self {
         let mut workspaces: HashMap<Box<str>, Workspace> =
             snapshot.workspaces.iter().map(|name| (name.as_str().into(), Workspace::default())).collect();
         for route in &snapshot.providers {
-            let provider = Provider::build(route, endpoints.endpoint_for(route), master_key).map(Arc::new);
+            let provider = Provider::build(route, endpoints.endpoint_for(route), keys).map(Arc::new);
             if let Err(error) = &provider {
                 tracing::error!(workspace = %route.workspace, provider = %route.name, %error, "provider not usable");
             }
@@ -100,6 +101,12 @@ impl RouteTable {
             installation: snapshot.installation.as_str().into(),
             workspaces,
         }
+    }
+
+    /// Whether a provider is unusable because a master key is not loaded here.
+    pub fn lacks_keys(&self) -> bool {
+        let mut providers = self.workspaces.values().flat_map(|workspace| workspace.providers.values());
+        providers.any(|p| matches!(p, Err(ProviderError::Key(SecretError::WrongKey { .. }))))
     }
 
     pub fn has_workspace(&self, workspace: &str) -> bool {

@@ -5,12 +5,13 @@
 //! - Bodies are checked against the documented schema before a handler sees them.
 //! - Every error body has `error` and `detail`; statuses are given in `reply` and nowhere else.
 //! - An answer to a call that changed routes carries the generation that holds the change.
-//! - No view has a place for a secret's value, and no error repeats one.
+//! - One view has a place for a secret's value, in `secret_access`; no error repeats one.
 
 pub mod body;
 mod documents;
 mod entities;
 mod feed;
+mod keys;
 mod members;
 mod models;
 pub mod openapi;
@@ -20,6 +21,7 @@ mod providers;
 mod query;
 mod reply;
 pub mod schema;
+mod secret_access;
 mod secrets;
 mod system;
 mod workspaces;
@@ -45,6 +47,8 @@ fn routes() -> OpenApiRouter<Registry> {
         .merge(projects::routes())
         .merge(entities::routes())
         .merge(secrets::routes())
+        .merge(secret_access::routes())
+        .merge(keys::routes())
         .merge(models::routes())
         .merge(prompts::routes())
         .merge(providers::routes())

@@ -44,7 +44,7 @@ pub fn deleted<T>(committed: &Committed<T>) -> Response {
     with_generation((StatusCode::NO_CONTENT, headers).into_response(), committed.generation)
 }
 
-fn with_generation(mut response: Response, generation: Option<u64>) -> Response {
+pub fn with_generation(mut response: Response, generation: Option<u64>) -> Response {
     if let Some(generation) = generation {
         response.headers_mut().insert(GENERATION_HEADER, HeaderValue::from(generation));
     }

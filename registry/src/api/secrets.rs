@@ -1,4 +1,4 @@
-//! `/apis/secrets/v2/workspaces/{ws}/secrets`. Values go in and never come out.
+//! `/apis/secrets/v2/workspaces/{ws}/secrets`. Values go in and do not come out here.
 
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ use super::query::{self, Pairs};
 use super::reply::{self, Nulls, Reply};
 use super::schema::{self, ListParams, PageView};
 use crate::Registry;
-use crate::store::secrets::{self, SecretChange};
+use crate::error::Error;
+use crate::store::secrets::{self, NGC_API_KEY, SecretChange};
 use crate::store::workspaces;
 
 pub fn routes() -> OpenApiRouter<Registry> {
@@ -87,6 +88,7 @@ async fn create(
     Valid(secret): Valid<CreateSecret>,
 ) -> Reply {
     let CreateSecret { name, value, description } = secret;
+    not_built_in(&workspace, name.as_str(), "overwrite")?;
     let key = Arc::clone(&registry.inner.config.master_key);
     let made = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
@@ -132,6 +134,7 @@ async fn update(
     Path((workspace, name)): Path<(String, String)>,
     Valid(secret): Valid<UpdateSecret>,
 ) -> Reply {
+    not_built_in(&workspace, &name, "update")?;
     let change = SecretChange { value: secret.value, description: secret.description };
     let key = Arc::clone(&registry.inner.config.master_key);
     let updated = registry
@@ -147,6 +150,17 @@ async fn update(
     responses((status = 204)),
 )]
 async fn delete(State(registry): State<Registry>, Path((workspace, name)): Path<(String, String)>) -> Reply {
+    not_built_in(&workspace, &name, "delete")?;
     let deleted = registry.inner.store.write(move |write| secrets::delete(write, &workspace, &name)).await?;
     Ok(reply::deleted(&deleted))
+}
+
+/// One secret comes from the environment, and changes there only.
+fn not_built_in(workspace: &str, name: &str, what: &str) -> Result<(), Error> {
+    if (workspace, name) != NGC_API_KEY {
+        return Ok(());
+    }
+    Err(Error::Forbidden(format!(
+        "Cannot {what} the default NGC API key secret: it is what NGC_API_KEY held when the registry started"
+    )))
 }

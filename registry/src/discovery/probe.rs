@@ -10,7 +10,7 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use proto_shared::MasterKey;
+use proto_shared::KeyRing;
 use proto_shared::egress::EgressPolicy;
 use proto_shared::secret::ExposeSecret;
 use serde::Deserialize;
@@ -31,7 +31,7 @@ const AGENT: &str = concat!("nimgate/", env!("CARGO_PKG_VERSION"));
 pub struct Client {
     tls: TlsConnector,
     egress: EgressPolicy,
-    master_key: Arc<MasterKey>,
+    master_key: Arc<KeyRing>,
     limits: DiscoveryConfig,
 }
 

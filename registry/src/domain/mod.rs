@@ -4,6 +4,7 @@
 //! - A value of these types is valid; what a request holds is checked where it is parsed.
 //! - No I/O, no clock, no SQL, no HTTP here.
 
+pub mod access;
 pub mod document;
 pub mod entity;
 pub mod extra_headers;

@@ -57,10 +57,15 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("{path} is damaged ({reason}); restore it from a backup")]
     Corrupt { path: PathBuf, reason: String },
+    #[error("there is no registry database at {0}; name its folder with --data-dir")]
+    Absent(PathBuf),
     #[error(
-        "the master key is not the one this database was made with: it needs {sealed_with}, {have} is loaded"
+        "a master key is missing: the database needs {sealed_with}, loaded: {have}; put it into the key file, \
+         the newest key on the first line"
     )]
     WrongKey { sealed_with: String, have: String },
+    #[error("can't keep a copy of the old database at {path}: {source}; nothing was changed")]
+    Backup { path: PathBuf, source: super::backup::CopyError },
     #[error("the master key can't be used: {0}")]
     Key(proto_shared::secret::SecretError),
     #[error("can't read trusted roots from {path}: {reason}")]

@@ -4,11 +4,15 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior};
 
+use super::OpenError;
+use super::backup::{self, CopyError};
+
 /// Marks the file as ours ("nimg").
 pub const APPLICATION_ID: i64 = 0x6e69_6d67;
 
 /// Step `n` (from 1) leads from schema `n - 1` to `n`. Steps are never edited once released.
-pub const STEPS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+pub const STEPS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The schema this program knows.
 pub fn newest() -> i64 {
@@ -21,12 +25,23 @@ pub fn version(connection: &Connection) -> Result<i64, rusqlite::Error> {
 }
 
 /// Brings the file up to the last of `steps`. Killed anywhere, it has the old schema or the new one.
-pub fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), rusqlite::Error> {
-    let have = version(connection)?;
+pub fn migrate(connection: &mut Connection, path: &Path, steps: &[&str]) -> Result<(), OpenError> {
+    let failed = |source| OpenError::Sqlite { path: path.to_owned(), source };
+    let have = version(connection).map_err(failed)?;
     let done = usize::try_from(have).unwrap_or(usize::MAX);
     if have > 0 && done < steps.len() {
-        back_up(connection, &backup_path(path, have))?;
+        let to = backup_path(path, have);
+        back_up(connection, &to).map_err(|source| OpenError::Backup { path: to, source })?;
+        tracing::info!(
+            from = have,
+            to = steps.len(),
+            "the database gets a new schema; a copy of the old one is kept"
+        );
     }
+    apply(connection, steps, done).map_err(failed)
+}
+
+fn apply(connection: &mut Connection, steps: &[&str], done: usize) -> Result<(), rusqlite::Error> {
     for (index, step) in steps.iter().enumerate().skip(done) {
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute_batch(step)?;
@@ -41,21 +56,9 @@ fn backup_path(path: &Path, version: i64) -> PathBuf {
     path.with_extension(format!("schema-{version}.bak"))
 }
 
-/// The copy is made under its final name only when there is none: an interrupted migration must not
-/// replace the copy of the untouched file.
-fn back_up(connection: &Connection, to: &Path) -> Result<(), rusqlite::Error> {
-    if to.exists() {
-        return Ok(());
-    }
-    connection.execute("VACUUM INTO ?1", [to.to_string_lossy()])?;
-    if let Err(error) = std::fs::set_permissions(to, owner_only()) {
-        tracing::warn!(%error, path = %to.display(), "can't restrict the backup to its owner");
-    }
-    Ok(())
-}
-
-fn owner_only() -> std::fs::Permissions {
-    std::os::unix::fs::PermissionsExt::from_mode(0o600)
+/// An interrupted migration must not replace the copy of the untouched file.
+fn back_up(connection: &Connection, to: &Path) -> Result<(), CopyError> {
+    if to.exists() { Ok(()) } else { backup::copy(connection, to, |_| Ok(())) }
 }
 
 #[cfg(test)]

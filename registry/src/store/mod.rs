@@ -7,20 +7,22 @@
 //! - Only one process has the file open: a lock beside it says so.
 //! - SQL text is constant; what comes from outside is bound.
 
-mod connection;
+pub mod backup;
+pub mod connection;
 pub mod documents;
 pub mod entities;
 mod error;
 mod filter;
-mod lock;
+pub mod lock;
 mod migrations;
 pub mod models;
-mod open;
+pub mod open;
 mod page;
 pub mod projects;
 pub mod prompts;
 pub mod providers;
 mod readers;
+pub mod rotation;
 pub mod routes;
 pub mod secrets;
 pub mod served;
@@ -28,7 +30,7 @@ pub mod workspaces;
 mod writer;
 
 pub use error::{OpenError, StoreError};
-pub use open::{Opened, open};
+pub use open::{DATABASE, LOCK, Opened, open};
 pub use writer::Write;
 
 use std::sync::Arc;

@@ -7,20 +7,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 
-use proto_shared::secret::{SecretError, SecretString};
-use proto_shared::{MasterKey, SealedSecret, SecretIdentity};
+use proto_shared::secret::SecretError;
+use proto_shared::{Keys, SealedSecret};
 use rusqlite::{Connection, ErrorCode, OptionalExtension};
 
 use super::lock::DataLock;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{OpenError, Store, connection, migrations, workspaces};
+use super::{OpenError, Store, connection, migrations, rotation, workspaces};
 use crate::config::{LOCK_WAIT_MAX, QUICK_CHECK_MAX};
 
-const DATABASE: &str = "nimgate.sqlite";
-const LOCK: &str = "nimgate.lock";
-/// What is sealed to recognise the master key by.
-const KEY_CHECK: SecretIdentity<'static> = SecretIdentity { workspace: "", name: "master key", version: 0 };
+pub const DATABASE: &str = "nimgate.sqlite";
+pub const LOCK: &str = "nimgate.lock";
 
 /// An open store, and what its publisher needs.
 pub struct Opened {
@@ -33,16 +31,16 @@ pub struct Opened {
 }
 
 /// Blocking: call it off the async threads.
-pub fn open(data_dir: &Path, key: &MasterKey) -> Result<Opened, OpenError> {
+pub fn open(data_dir: &Path, keys: &Keys) -> Result<Opened, OpenError> {
     make_data_dir(data_dir).map_err(|source| OpenError::DataDir { path: data_dir.to_owned(), source })?;
     let lock = Arc::new(DataLock::take(&data_dir.join(LOCK), LOCK_WAIT_MAX)?);
     let path = data_dir.join(DATABASE);
     make_file(&path).map_err(|source| OpenError::DataDir { path: path.clone(), source })?;
-    look(&path, key)?;
+    look(&path, keys)?;
     let failed = |source| OpenError::Sqlite { path: path.clone(), source };
     let mut connection = connection::open_writer(&path).map_err(failed)?;
-    migrations::migrate(&mut connection, &path, migrations::STEPS).map_err(failed)?;
-    first_start(&mut connection, key, &path)?;
+    migrations::migrate(&mut connection, &path, migrations::STEPS)?;
+    first_start(&mut connection, keys, &path)?;
     let reader = connection::open_reader(&path).map_err(failed)?;
     let (signal, committed) = sync_channel(1);
     let readers = Readers::new(path.clone(), Arc::clone(&lock));
@@ -62,17 +60,26 @@ fn make_file(path: &Path) -> io::Result<()> {
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path).map(drop)
 }
 
-/// Refuses what must not be touched: foreign, newer and damaged files, and a wrong key.
-fn look(path: &Path, key: &MasterKey) -> Result<(), OpenError> {
+/// Refuses what must not be touched: foreign, newer and damaged files, and keys that open not all of it.
+fn look(path: &Path, keys: &Keys) -> Result<(), OpenError> {
+    let connection = connection::open_to_look(path).map_err(|error| sqlite_error(path, error))?;
+    if !is_ours(&connection, path)? {
+        return Ok(());
+    }
+    quick_check(&connection, path)?;
+    check_keys(&connection, path, keys)
+}
+
+/// Whether there is a database of ours in the file. False: it is empty.
+pub fn is_ours(connection: &Connection, path: &Path) -> Result<bool, OpenError> {
     let at = |error| sqlite_error(path, error);
-    let connection = connection::open_to_look(path).map_err(at)?;
-    let found = migrations::version(&connection).map_err(at)?;
+    let found = migrations::version(connection).map_err(at)?;
     let application: i64 =
         connection.pragma_query_value(None, "application_id", |row| row.get(0)).map_err(at)?;
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(at)?;
     if found == 0 && application == 0 && tables == 0 {
-        return Ok(());
+        return Ok(false);
     }
     if application != migrations::APPLICATION_ID {
         return Err(OpenError::Foreign(path.to_owned()));
@@ -80,23 +87,30 @@ fn look(path: &Path, key: &MasterKey) -> Result<(), OpenError> {
     if found > migrations::newest() {
         return Err(OpenError::Newer { path: path.to_owned(), found, known: migrations::newest() });
     }
-    quick_check(&connection, path)?;
+    Ok(true)
+}
+
+/// Every key that sealed something must be there: a rotation that was interrupted left two of them.
+/// The key check tells a wrong key from a damaged file.
+fn check_keys(connection: &Connection, path: &Path, keys: &Keys) -> Result<(), OpenError> {
+    let at = |error| sqlite_error(path, error);
+    let corrupt = |reason: &str| OpenError::Corrupt { path: path.to_owned(), reason: reason.into() };
+    let missing = |id: &String| keys.find(id).is_none();
+    if let Some(id) = rotation::keys_in_use(connection).map_err(at)?.into_iter().find(missing) {
+        let have = keys.ids().collect::<Vec<_>>().join(", ");
+        return Err(OpenError::WrongKey { sealed_with: id, have });
+    }
     let sealed: Option<String> = connection
         .query_row("SELECT key_check FROM registry", [], |row| row.get(0))
         .optional()
         .map_err(at)?;
-    sealed.map_or(Ok(()), |sealed| check_key(path, key, &sealed))
-}
-
-fn check_key(path: &Path, key: &MasterKey, sealed: &str) -> Result<(), OpenError> {
-    let corrupt = |reason: &str| OpenError::Corrupt { path: path.to_owned(), reason: reason.into() };
+    let Some(sealed) = sealed else { return Ok(()) };
     let sealed: SealedSecret =
-        serde_json::from_str(sealed).map_err(|_| corrupt("the key check is unreadable"))?;
-    match key.open(&sealed) {
-        Ok(_) => Ok(()),
-        Err(SecretError::WrongKey { sealed_with, have }) => Err(OpenError::WrongKey { sealed_with, have }),
-        Err(_) => Err(corrupt("the key check does not open")),
-    }
+        serde_json::from_str(&sealed).map_err(|_| corrupt("the key check is unreadable"))?;
+    keys.open(&sealed).map(drop).map_err(|error| match error {
+        SecretError::WrongKey { sealed_with, have } => OpenError::WrongKey { sealed_with, have },
+        _ => corrupt("the key check does not open"),
+    })
 }
 
 /// Checks the file's structure, for a bounded time: a big sound file must not hold up the start.
@@ -125,11 +139,8 @@ fn quick_check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
 }
 
 /// The row that makes the file an installation, and the workspaces that are always there.
-fn first_start(connection: &mut Connection, key: &MasterKey, path: &Path) -> Result<(), OpenError> {
-    let check =
-        key.seal(&KEY_CHECK, &SecretString::from("nimgate".to_owned())).map_err(OpenError::Key).and_then(
-            |sealed| serde_json::to_string(&sealed).map_err(|_| OpenError::Key(SecretError::Damaged)),
-        )?;
+fn first_start(connection: &mut Connection, keys: &Keys, path: &Path) -> Result<(), OpenError> {
+    let check = rotation::new_check(keys).map_err(|_| OpenError::Key(SecretError::NoEntropy))?;
     let installation = uuid::Uuid::new_v4().to_string();
     let at = |error| sqlite_error(path, error);
     let transaction = connection.transaction().map_err(at)?;
@@ -144,7 +155,7 @@ fn first_start(connection: &mut Connection, key: &MasterKey, path: &Path) -> Res
     transaction.commit().map_err(at)
 }
 
-fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {
+pub fn sqlite_error(path: &Path, source: rusqlite::Error) -> OpenError {
     let path: PathBuf = path.to_owned();
     match source.sqlite_error_code() {
         Some(ErrorCode::NotADatabase) => OpenError::Foreign(path),

@@ -161,7 +161,7 @@ async fn a_new_key_is_tried_at_once() {
 #[tokio::test]
 async fn a_list_longer_than_the_limit_is_not_read() {
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let key = std::sync::Arc::new(proto_shared::MasterKey::generate().unwrap());
+    let key = std::sync::Arc::new(proto_shared::KeyRing::generate().unwrap());
     let mut config = crate::harness::config(dir.path(), &key);
     config.discovery.body_bytes_max = 100;
     let h = Harness::with(config, dir).await;
@@ -176,7 +176,7 @@ async fn a_list_longer_than_the_limit_is_not_read() {
 #[tokio::test]
 async fn a_provider_behind_the_operators_own_authority_is_asked_over_tls() {
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let key = std::sync::Arc::new(proto_shared::MasterKey::generate().unwrap());
+    let key = std::sync::Arc::new(proto_shared::KeyRing::generate().unwrap());
     let (fake, certificate) = FakeProvider::listing_over_tls(&["tiny"]).await;
     let mut config = crate::harness::config(dir.path(), &key);
     let path = dir.path().join("ca.pem");

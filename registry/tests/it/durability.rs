@@ -1,7 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 
-use proto_shared::MasterKey;
+use proto_shared::KeyRing;
 use registry::{OpenError, Registry};
 use serde_json::json;
 
@@ -52,19 +52,19 @@ async fn a_wrong_master_key_is_refused_and_nothing_is_touched() {
     let h = Harness::start().await;
     h.post(SECRETS, json!({"name": "key1", "value": "v"})).await.expect(201);
     let (dir, key) = h.stop().await;
-    let wrong = Arc::new(MasterKey::generate().unwrap());
+    let wrong = Arc::new(KeyRing::generate().unwrap());
     let database = dir.path().join("data/nimgate.sqlite");
     let before = eventually_opened_and_closed(&dir, &key).await;
     let refused = Registry::open(config(dir.path(), &wrong)).await;
     let Err(OpenError::WrongKey { sealed_with, have }) = refused else { panic!("accepted") };
-    assert_eq!((sealed_with.as_str(), have.as_str()), (key.id(), wrong.id()));
+    assert_eq!((sealed_with.as_str(), have.as_str()), (&*key.current_id(), &*wrong.current_id()));
     assert_eq!(std::fs::read(&database).unwrap(), before);
     let again = Harness::with(config(dir.path(), &key), dir).await;
     again.get(&format!("{SECRETS}/key1")).await.expect(200);
 }
 
 /// Opens and closes once more, so that the log is folded in; gives the database's bytes.
-async fn eventually_opened_and_closed(dir: &Arc<tempfile::TempDir>, key: &Arc<MasterKey>) -> Vec<u8> {
+async fn eventually_opened_and_closed(dir: &Arc<tempfile::TempDir>, key: &Arc<KeyRing>) -> Vec<u8> {
     drop(Registry::open(config(dir.path(), key)).await.unwrap());
     // The lock is free when the last thread has closed the file.
     drop(Registry::open(config(dir.path(), key)).await.unwrap());
@@ -86,7 +86,7 @@ async fn a_second_registry_on_the_same_folder_is_refused() {
 #[tokio::test]
 async fn foreign_damaged_and_newer_files_are_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    let key = Arc::new(MasterKey::generate().unwrap());
+    let key = Arc::new(KeyRing::generate().unwrap());
     let path = dir.path().join("data/nimgate.sqlite");
     std::fs::create_dir(dir.path().join("data")).unwrap();
 

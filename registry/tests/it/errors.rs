@@ -60,7 +60,7 @@ async fn every_fault_of_a_provider_is_refused_by_field() {
 #[tokio::test]
 async fn a_refused_address_names_the_setting() {
     let dir = std::sync::Arc::new(tempfile::tempdir().unwrap());
-    let key = std::sync::Arc::new(proto_shared::MasterKey::generate().unwrap());
+    let key = std::sync::Arc::new(proto_shared::KeyRing::generate().unwrap());
     let mut config = crate::harness::config(dir.path(), &key);
     config.egress = proto_shared::egress::EgressPolicy::default();
     let h = Harness::with(config, dir).await;

@@ -11,10 +11,11 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use proto_shared::caller::{CALLER_HEADER, Caller};
 use proto_shared::egress::EgressPolicy;
 use proto_shared::feed::GENERATION_HEADER;
-use proto_shared::{MasterKey, RouteSnapshot};
-use registry::{DiscoveryConfig, Registry, RegistryConfig};
+use proto_shared::{KeyRing, RouteSnapshot};
+use registry::{DiscoveryConfig, Registry, RegistryConfig, SecretAccess};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -35,16 +36,18 @@ pub struct Harness {
     pub registry: Registry,
     pub address: SocketAddr,
     pub dir: Arc<TempDir>,
-    pub key: Arc<MasterKey>,
+    pub key: Arc<KeyRing>,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
 }
 
-pub fn config(dir: &Path, key: &Arc<MasterKey>) -> RegistryConfig {
+pub fn config(dir: &Path, key: &Arc<KeyRing>) -> RegistryConfig {
     RegistryConfig {
         data_dir: dir.join("data"),
         master_key: Arc::clone(key),
         egress: EgressPolicy::local(),
+        secret_access: SecretAccess::Loopback,
+        ngc_api_key: None,
         discovery: DiscoveryConfig {
             interval: Duration::from_millis(100),
             timeout: Duration::from_secs(2),
@@ -56,7 +59,7 @@ pub fn config(dir: &Path, key: &Arc<MasterKey>) -> RegistryConfig {
 impl Harness {
     pub async fn start() -> Self {
         let dir = Arc::new(tempfile::tempdir().unwrap());
-        let key = Arc::new(MasterKey::generate().unwrap());
+        let key = Arc::new(KeyRing::generate().unwrap());
         Self::with(config(dir.path(), &key), dir).await
     }
 
@@ -76,7 +79,7 @@ impl Harness {
     }
 
     /// Stops, lets go of the data folder, and gives back what the next start needs.
-    pub async fn stop(self) -> (Arc<TempDir>, Arc<MasterKey>) {
+    pub async fn stop(self) -> (Arc<TempDir>, Arc<KeyRing>) {
         self.stop.send(true).unwrap();
         for task in self.tasks {
             tokio::time::timeout(DEADLINE, task).await.unwrap().unwrap();
@@ -107,14 +110,21 @@ impl Harness {
     }
 
     pub async fn raw(&self, method: Method, path: &str, kind: &str, body: &[u8]) -> Answer {
+        self.send(method, path, &[("content-type", kind)], body).await
+    }
+
+    /// As a gateway asks for one of its callers.
+    pub async fn get_for(&self, caller: Caller, path: &str) -> Answer {
+        self.send(Method::GET, path, &[(CALLER_HEADER, caller.as_str())], b"").await
+    }
+
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Answer {
         let mut sender = connect(self.address).await;
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", "registry")
-            .header("content-type", kind)
-            .body(Full::new(Bytes::copy_from_slice(body)))
-            .unwrap();
+        let mut request = Request::builder().method(method).uri(path).header("host", "registry");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(Full::new(Bytes::copy_from_slice(body))).unwrap();
         Answer::read(sender.send_request(request).await.unwrap()).await
     }
 

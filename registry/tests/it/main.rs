@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod access;
+mod backup;
 mod discovery;
 mod durability;
 mod entities;
@@ -9,8 +11,11 @@ mod errors;
 mod fake_provider;
 mod feed;
 mod harness;
+mod healing;
 mod lists;
+mod migration;
 mod providers;
+mod rotation;
 mod secrecy;
 mod secrets;
 mod socket;

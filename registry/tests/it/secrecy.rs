@@ -29,7 +29,7 @@ async fn a_secret_is_in_no_answer_no_feed_line_and_no_file() {
     for path in [SECRETS, PROVIDERS, &format!("{SECRETS}/key1"), &format!("{PROVIDERS}/p1"), "/status"] {
         answers.push(h.get(path).await.expect(200));
     }
-    answers.push(h.get(&format!("{SECRETS}/key1/access")).await.expect(404));
+    answers.push(h.get(&format!("{SECRETS}/key1/access")).await.expect(403));
     for answer in answers {
         assert!(!answer.text.contains(CANARY), "{}", answer.text);
     }

@@ -4,13 +4,13 @@ use std::sync::{Arc, OnceLock};
 
 use proto_shared::secret::SecretString;
 use proto_shared::snapshot::{SNAPSHOT_FORMAT, UpstreamTimeouts};
-use proto_shared::{Candidate, MasterKey, ModelRoute, ProviderRoute, RouteSnapshot};
+use proto_shared::{Candidate, KeyRing, ModelRoute, ProviderRoute, RouteSnapshot};
 use proto_shared::{SealedSecret, SecretIdentity};
 
 /// The master key of all gateways here.
-pub fn master_key() -> Arc<MasterKey> {
-    static KEY: OnceLock<Arc<MasterKey>> = OnceLock::new();
-    Arc::clone(KEY.get_or_init(|| Arc::new(MasterKey::generate().unwrap())))
+pub fn master_key() -> Arc<KeyRing> {
+    static KEY: OnceLock<Arc<KeyRing>> = OnceLock::new();
+    Arc::clone(KEY.get_or_init(|| Arc::new(KeyRing::generate().unwrap())))
 }
 
 /// A provider's key, as the registry keeps it.

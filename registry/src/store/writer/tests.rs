@@ -9,7 +9,7 @@ use crate::store::{Store, open};
 
 fn store() -> (TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
-    let opened = open(dir.path(), &MasterKey::generate().unwrap()).unwrap();
+    let opened = open(dir.path(), &MasterKey::generate().unwrap().into()).unwrap();
     (dir, opened.store)
 }
 
