@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use proto_shared::egress::EgressPolicy;
 
+use crate::cors::AllowedOrigins;
+
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
     /// Public listeners. Port 0 picks a free one.
@@ -22,6 +24,8 @@ pub struct GatewayConfig {
     pub egress: EgressPolicy,
     pub limits: Limits,
     pub access_log: AccessLog,
+    /// Web pages that may call from a browser.
+    pub cors: AllowedOrigins,
     /// Further trusted roots for upstream TLS (PEM), beside the system's.
     pub upstream_ca: Option<PathBuf>,
 }

@@ -61,8 +61,9 @@ const NEVER_DOWNSTREAM: [&str; 15] = [
     "content-length",
 ];
 
-/// Rate-limit headers name the provider's account; our own prefix is ours.
-const NEVER_DOWNSTREAM_PREFIXES: [&str; 2] = ["x-nimgate-", "openai-organization"];
+/// Rate-limit headers name the provider's account; our own prefix is ours; and which web pages may
+/// read an answer is not the provider's to say.
+const NEVER_DOWNSTREAM_PREFIXES: [&str; 3] = ["x-nimgate-", "openai-organization", "access-control-"];
 
 /// Headers that `Connection` can't nominate: dropping them would change the message or who asks.
 const NOT_NOMINABLE: [&str; 4] = ["host", "authorization", "content-length", "content-type"];

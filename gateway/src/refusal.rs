@@ -21,29 +21,64 @@ pub enum Refusal {
     Tail(TailError),
     UnsupportedMediaType,
     ContentEncoding,
-    BodyTooLarge { limit_bytes: usize },
+    BodyTooLarge {
+        limit_bytes: usize,
+    },
     BodyTooSlow,
     Body(BodyError),
     UpgradeNotHere,
+    /// A web page that is not let in asks through a browser.
+    Origin,
     // What it asks for.
     NoSuchPath,
     ModelMissing,
     ModelEmpty,
-    ModelUnknown { workspace: String, name: String },
-    ModelNotServed { id: String },
-    ProviderUnknown { workspace: String, name: String },
-    ProviderNotReady { workspace: String, name: String },
-    ProviderUnusable { workspace: String, name: String, why: String },
+    ModelUnknown {
+        workspace: String,
+        name: String,
+    },
+    ModelNotServed {
+        id: String,
+    },
+    ProviderUnknown {
+        workspace: String,
+        name: String,
+    },
+    ProviderNotReady {
+        workspace: String,
+        name: String,
+    },
+    ProviderUnusable {
+        workspace: String,
+        name: String,
+        why: String,
+    },
     // Why it can't be served now.
     NoTable,
     Overloaded,
     RegistryAway,
-    UpstreamDns { provider: String },
-    UpstreamConnect { provider: String, why: &'static str },
-    UpstreamForbidden { provider: String, why: String },
-    UpstreamTimeout { provider: String, what: &'static str },
-    UpstreamAnswer { provider: String, why: &'static str },
-    UpstreamAmbiguous { provider: String },
+    UpstreamDns {
+        provider: String,
+    },
+    UpstreamConnect {
+        provider: String,
+        why: &'static str,
+    },
+    UpstreamForbidden {
+        provider: String,
+        why: String,
+    },
+    UpstreamTimeout {
+        provider: String,
+        what: &'static str,
+    },
+    UpstreamAnswer {
+        provider: String,
+        why: &'static str,
+    },
+    UpstreamAmbiguous {
+        provider: String,
+    },
 }
 
 impl Refusal {
@@ -51,7 +86,7 @@ impl Refusal {
         use Refusal as R;
         match self {
             R::Head(error) => error.status(),
-            R::Framing(_) | R::Tail(_) | R::Body(_) | R::ModelMissing | R::UpgradeNotHere => {
+            R::Framing(_) | R::Tail(_) | R::Body(_) | R::ModelMissing | R::UpgradeNotHere | R::Origin => {
                 StatusCode::BAD_REQUEST
             }
             R::HeadTimeout | R::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -92,6 +127,7 @@ impl Refusal {
             R::BodyTooSlow => "body_timeout",
             R::Body(error) => error.code(),
             R::UpgradeNotHere => "upgrade_not_supported",
+            R::Origin => "origin_not_allowed",
             R::NoSuchPath => "no_such_path",
             R::ModelMissing => "model_missing",
             R::ModelEmpty => "model_empty",
@@ -166,6 +202,9 @@ impl Refusal {
             R::Body(error) => format!("Invalid request body: {error}"),
             R::UpgradeNotHere => {
                 return "protocol upgrades work on provider routes, over HTTP/1.1, for websocket only".into();
+            }
+            R::Origin => {
+                return "Disallowed CORS origin: list the page's origin in cors.allow_origins".into();
             }
             R::NoSuchPath => {
                 return "Not Found: no such path. OpenAI clients use the base URL http://<this host>/v1"

@@ -131,6 +131,7 @@ impl Gateway {
         let (stop, stopping) = watch::channel(Stop::Run);
         let app = Arc::new(App::new(
             config.limits.clone(),
+            config.cors.clone(),
             routes,
             endpoints,
             Connector::new(policy, &Roots::load(config.upstream_ca.as_deref())?),

@@ -13,6 +13,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::Arc;
 
+use gateway::cors::AllowedOrigins;
 use gateway::{AccessLog, Gateway, GatewayConfig, Limits, RegistryAddress, Stop};
 use proto_shared::egress::EgressPolicy;
 use proto_shared::{KeyRing, RouteSnapshot};
@@ -49,6 +50,7 @@ fn a_request_on_the_hot_path_allocates_a_bounded_number_of_times() {
         egress: EgressPolicy::local(),
         limits: Limits::default(),
         access_log: AccessLog::Off,
+        cors: AllowedOrigins::default(),
         upstream_ca: None,
     };
     let key = Arc::new(KeyRing::generate().unwrap());

@@ -29,6 +29,7 @@ pub const EGRESS_ALLOW: &str = "egress.allow";
 pub const EGRESS_ALLOW_PRIVATE: &str = "egress.allow_private";
 pub const EGRESS_ALLOW_PLAINTEXT: &str = "egress.allow_plaintext";
 pub const ACCESS_LOG: &str = "access_log";
+pub const CORS_ALLOW_ORIGINS: &str = "cors.allow_origins";
 pub const UPSTREAM_CA: &str = "upstream_ca";
 pub const THREADS: &str = "threads";
 pub const SECRETS_ACCESS: &str = "secrets.access";
@@ -47,6 +48,7 @@ const PLAIN: [Key; 16] = [
     Key { name: INSECURE_NO_AUTH, kind: Kind::Switch },
     Key { name: TLS_CERTIFICATE, kind: Kind::Text },
     Key { name: TLS_KEY, kind: Kind::Text },
+    Key { name: CORS_ALLOW_ORIGINS, kind: Kind::List },
     Key { name: EGRESS_ALLOW, kind: Kind::List },
     Key { name: EGRESS_ALLOW_PRIVATE, kind: Kind::Switch },
     Key { name: EGRESS_ALLOW_PLAINTEXT, kind: Kind::Switch },

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use gateway::cors::AllowedOrigins;
 use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
@@ -44,6 +45,7 @@ pub struct Settings {
     pub egress: EgressPolicy,
     pub secret_access: SecretAccess,
     pub access_log: AccessLog,
+    pub cors: AllowedOrigins,
     pub upstream_ca: Option<PathBuf>,
     pub threads: NonZeroUsize,
     pub insecure_no_auth: bool,
@@ -97,6 +99,7 @@ impl Settings {
                 Some(false) => SecretAccess::Off,
             },
             access_log: reader.access_log(),
+            cors: reader.cors(),
             upstream_ca: reader.path(keys::UPSTREAM_CA),
             threads: reader.threads(around),
             insecure_no_auth,
@@ -130,6 +133,7 @@ impl Settings {
             egress: self.egress.clone(),
             limits: self.limits.clone(),
             access_log: self.access_log,
+            cors: self.cors.clone(),
             upstream_ca: self.upstream_ca.clone(),
         }
     }
@@ -299,6 +303,18 @@ impl Reader {
             allow_plaintext: self.switch(keys::EGRESS_ALLOW_PLAINTEXT).unwrap_or(default.allow_plaintext),
             ..EgressPolicy::default()
         }
+    }
+
+    fn cors(&mut self) -> AllowedOrigins {
+        let Some(texts) = self.list(keys::CORS_ALLOW_ORIGINS) else { return AllowedOrigins::default() };
+        let mut rules = Vec::with_capacity(texts.len());
+        for text in texts {
+            match text.parse() {
+                Ok(rule) => rules.push(rule),
+                Err(why) => self.problem(keys::CORS_ALLOW_ORIGINS, format!("{why}")),
+            }
+        }
+        AllowedOrigins(rules)
     }
 
     fn access_log(&mut self) -> AccessLog {

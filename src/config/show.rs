@@ -44,6 +44,7 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::MASTER_KEY_FILE => path(settings.master_key_file.as_deref()?),
         keys::TLS_CERTIFICATE => path(&settings.tls.as_ref()?.certificate),
         keys::TLS_KEY => path(&settings.tls.as_ref()?.key),
+        keys::CORS_ALLOW_ORIGINS => Some(list(settings.cors.0.iter().map(ToString::to_string))),
         keys::EGRESS_ALLOW => Some(list(settings.egress.allow.iter().map(rule_text))),
         keys::EGRESS_ALLOW_PRIVATE => Some(settings.egress.allow_private.into()),
         keys::EGRESS_ALLOW_PLAINTEXT => Some(settings.egress.allow_plaintext.into()),

@@ -9,12 +9,14 @@ use super::control::ControlUpstream;
 use crate::Stop;
 use crate::access_log::AccessLog;
 use crate::config::Limits;
+use crate::cors::AllowedOrigins;
 use crate::metrics::Metrics;
 use crate::route::RouteStore;
 use crate::upstream::{Connector, Endpoints};
 
 pub struct App {
     pub limits: Limits,
+    pub cors: AllowedOrigins,
     pub routes: Arc<RouteStore>,
     pub endpoints: Arc<Endpoints>,
     pub connector: Connector,
@@ -33,6 +35,7 @@ impl App {
     )]
     pub fn new(
         limits: Limits,
+        cors: AllowedOrigins,
         routes: Arc<RouteStore>,
         endpoints: Arc<Endpoints>,
         connector: Connector,
@@ -43,6 +46,7 @@ impl App {
     ) -> Self {
         Self {
             limits,
+            cors,
             routes,
             endpoints,
             connector,

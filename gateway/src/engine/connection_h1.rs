@@ -48,6 +48,7 @@ pub async fn serve_h1(app: &Arc<App>, wire: Wire, head_deadline: Instant, shutdo
             fields: Fields::H1(&head.head),
             body: head.body,
             websocket: head.websocket,
+            origin: head.origin(),
         };
         if head.websocket {
             // What follows an upgrade request is not HTTP, whatever the answer.
@@ -140,7 +141,7 @@ async fn refuse_head(app: &Arc<App>, mut connection: H1Down, refusal: Refusal) {
     context.refused(refusal.status().as_u16(), refusal.code());
     let mut reply = LocalReply::refusal(&refusal);
     if refusal != Refusal::Head(HeadError::Method) {
-        reply.allow = None;
+        reply.fields.retain(|(name, _)| *name != "allow");
     }
     let sent = reply.send(app, &mut Down::H1(&mut connection), &Method::GET, &mut context).await;
     if sent.is_ok() {

@@ -107,6 +107,7 @@ async fn serve_stream(app: &Arc<App>, session: HttpSession) {
             None => BodyLength::Chunked,
         },
         websocket: false,
+        origin: head.headers.get(http::header::ORIGIN).and_then(|origin| origin.to_str().ok()),
     };
     let served = match check_h2(app, request) {
         Ok(()) => serve(app, &mut Down::H2(&mut stream), request).await,

@@ -65,7 +65,12 @@ pub struct RequestContext {
     outcome: Option<Outcome>,
     pub attempts: u32,
     pub bytes_sent: u64,
+    /// The web page that may read the answer.
+    allowed_origin: Option<Box<str>>,
 }
+
+/// Headers of an answer that are ours.
+pub type OwnFields<'a> = smallvec::SmallVec<[(&'static str, &'a str); 8]>;
 
 /// What the access log needs of the request's head; kept only while the log is on.
 #[derive(Default)]
@@ -94,7 +99,25 @@ impl RequestContext {
             outcome: None,
             attempts: 0,
             bytes_sent: 0,
+            allowed_origin: None,
         }
+    }
+
+    /// The answer may be read by this web page.
+    pub fn allow_origin(&mut self, origin: &str) {
+        self.allowed_origin = Some(origin.into());
+    }
+
+    /// What a browser needs to hand the answer to its page; empty without one.
+    pub fn own_fields(&self) -> OwnFields<'_> {
+        let mut own = OwnFields::new();
+        if let Some(origin) = &self.allowed_origin {
+            own.push(("access-control-allow-origin", origin));
+            own.push(("access-control-allow-credentials", "true"));
+            own.push(("access-control-expose-headers", "*"));
+            own.push(("vary", "Origin"));
+        }
+        own
     }
 
     /// A provider is chosen: from here on the request counts as in flight there.

@@ -85,6 +85,8 @@ pub struct RequestView<'a> {
     pub fields: Fields<'a>,
     pub body: BodyLength,
     pub websocket: bool,
+    /// The web page that a browser asks for.
+    pub origin: Option<&'a str>,
 }
 
 pub enum Down<'c> {

@@ -1,5 +1,7 @@
 //! Answers that come from here: refusals, the model list, health.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 use http::{Method, StatusCode};
 use serde::Serialize;
@@ -8,6 +10,7 @@ use super::app::App;
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead};
 use super::encode::{Fields, Framing};
+use crate::cors;
 use crate::refusal::Refusal;
 use crate::route::ModelEntry;
 
@@ -15,24 +18,30 @@ use crate::route::ModelEntry;
 pub struct LocalReply {
     pub status: StatusCode,
     pub body: Bytes,
-    pub retry_after_s: Option<u32>,
-    /// More work on this connection is not welcome (malformed request, draining).
-    pub allow: Option<&'static str>,
+    /// Headers beside the content type.
+    pub fields: Vec<(&'static str, Cow<'static, str>)>,
 }
 
 impl LocalReply {
     pub fn json(status: StatusCode, value: &impl Serialize) -> Self {
         let body = serde_json::to_vec(value).unwrap_or_default().into();
-        Self { status, body, retry_after_s: None, allow: None }
+        Self { status, body, fields: Vec::new() }
     }
 
     pub fn refusal(refusal: &Refusal) -> Self {
-        Self {
-            status: refusal.status(),
-            body: refusal.body_json().into(),
-            retry_after_s: refusal.retry_after_s(),
-            allow: (refusal.status() == StatusCode::METHOD_NOT_ALLOWED).then_some("GET, HEAD"),
+        Self { status: refusal.status(), body: refusal.body_json().into(), fields: refusal_fields(refusal) }
+    }
+
+    /// Tells a browser that its page may call, with the headers it asked for.
+    pub fn preflight(asked: Fields<'_>) -> Self {
+        let mut fields = vec![
+            ("access-control-allow-methods", Cow::Borrowed(cors::METHODS)),
+            ("access-control-max-age", Cow::Borrowed(cors::MAX_AGE_S)),
+        ];
+        if let Some(names) = asked.text("access-control-request-headers") {
+            fields.push(("access-control-allow-headers", Cow::Owned(names.to_owned())));
         }
+        Self { status: StatusCode::OK, body: Bytes::from_static(b"OK"), fields }
     }
 
     /// Queues the answer and waits until it is out, as long as the client takes it.
@@ -44,14 +53,9 @@ impl LocalReply {
         context: &mut RequestContext,
     ) -> Result<(), DownError> {
         context.answered(self.status.as_u16());
-        let retry_after = self.retry_after_s.map(|s| s.to_string());
-        let mut own = vec![("content-type", "application/json")];
-        if let Some(seconds) = &retry_after {
-            own.push(("retry-after", seconds));
-        }
-        if let Some(methods) = self.allow {
-            own.push(("allow", methods));
-        }
+        let mut own = context.own_fields();
+        own.push(("content-type", "application/json"));
+        own.extend(self.fields.iter().map(|(name, value)| (*name, &**value)));
         let length = self.body.len() as u64;
         let bare = *method == Method::HEAD || self.status == StatusCode::NO_CONTENT;
         down.send_head(&ReplyHead {
@@ -63,6 +67,7 @@ impl LocalReply {
             filter: ReplyFilter::Control,
             secret: &[],
         })?;
+        drop(own);
         if !bare {
             context.bytes_sent += length;
             down.send_data(&mut vec![self.body]);
@@ -74,6 +79,17 @@ impl LocalReply {
             Err(_) => Err(DownError::Gone),
         }
     }
+}
+
+fn refusal_fields(refusal: &Refusal) -> Vec<(&'static str, Cow<'static, str>)> {
+    let mut fields = Vec::new();
+    if let Some(seconds) = refusal.retry_after_s() {
+        fields.push(("retry-after", seconds.to_string().into()));
+    }
+    if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
+        fields.push(("allow", "GET, HEAD".into()));
+    }
+    fields
 }
 
 #[derive(Serialize)]

@@ -328,12 +328,13 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn send_head(&mut self) -> Option<RelayEnd> {
         let (Some(parts), Some(reply)) = (self.waiting_head.take(), &self.reply) else { return None };
         let status = parts.status();
+        let own = self.context.own_fields();
         let head = ReplyHead {
             status,
             fields: parts.fields(),
             framing: reply.framing,
             request_id: self.context.id.as_bytes(),
-            own: &[],
+            own: &own,
             filter: self.plan.filter,
             secret: if status.is_success() { &[] } else { self.plan.key },
         };

@@ -56,6 +56,9 @@ impl From<ReadError> for Stopped {
 pub async fn serve(app: &Arc<App>, down: &mut Down<'_>, request: RequestView<'_>) -> Served {
     let id = RequestId::of(request.fields.get("x-request-id"));
     let mut context = RequestContext::new(app, id, request.method, request.target);
+    if let Some(origin) = request.origin.filter(|origin| app.cors.allows(origin)) {
+        context.allow_origin(origin);
+    }
     let stopped = match dispatch(app, down, request, &mut context).await {
         Ok(Forwarded::Delivered) => return Served::Whole,
         Ok(Forwarded::Cut) => return finish_cut(app, down).await,
@@ -102,6 +105,9 @@ async fn dispatch(
         Some((path, query)) => (path, Some(query)),
         None => (request.target, None),
     };
+    if let Some(origin) = request.origin {
+        cross_origin(app, request, origin)?;
+    }
     let target = parse_target(path);
     if let Some(reply) = local_reply(app, &target, request.method)? {
         return Err(Stopped::Answered(reply));
@@ -113,6 +119,22 @@ async fn dispatch(
     }
     let routed = choose(app, &target, request)?;
     forward_routed(app, down, request, context, routed, query).await
+}
+
+/// A browser's question whether a page may call, and calls that no browser asks about first.
+fn cross_origin(app: &App, request: RequestView<'_>, origin: &str) -> Result<(), Stopped> {
+    let allowed = app.cors.allows(origin);
+    if *request.method == Method::OPTIONS && request.fields.get("access-control-request-method").is_some() {
+        return Err(if allowed {
+            Stopped::Answered(LocalReply::preflight(request.fields))
+        } else {
+            Stopped::Refused(Refusal::Origin)
+        });
+    }
+    if request.websocket && !allowed {
+        return Err(Stopped::Refused(Refusal::Origin));
+    }
+    Ok(())
 }
 
 /// A target's route kind and tail, and who serves it where the path says so.

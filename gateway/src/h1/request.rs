@@ -85,6 +85,7 @@ pub struct RequestHead {
     pub expect_unknown: bool,
     /// `Connection: upgrade` with `Upgrade: websocket`.
     pub websocket: bool,
+    origin: Option<Range<u32>>,
     pub minor_version: u8,
 }
 
@@ -92,6 +93,11 @@ impl RequestHead {
     /// Path and query as sent (absolute form reduced).
     pub fn target(&self) -> &str {
         self.head.text(&self.target)
+    }
+
+    /// The web page that a browser asks for, if one does.
+    pub fn origin(&self) -> Option<&str> {
+        self.origin.as_ref().map(|range| self.head.text(range))
     }
 }
 
@@ -134,6 +140,7 @@ pub fn parse_request(buffer: &mut BytesMut, limits: &HeadLimits) -> Result<Optio
     }
     let method = parse_method(method)?;
     let (path, fields) = (range_in(&raw, path.as_bytes()), field_ranges(&raw, request.headers));
+    let origin = facts.origin.map(|origin| range_in(&raw, origin));
     let RequestFacts { body, keep_alive, expect_continue, expect_unknown, websocket, .. } = facts;
     Ok(Some(RequestHead {
         method,
@@ -143,6 +150,7 @@ pub fn parse_request(buffer: &mut BytesMut, limits: &HeadLimits) -> Result<Optio
         expect_continue,
         expect_unknown,
         websocket,
+        origin,
         minor_version: minor,
         head: Head { fields, raw },
     }))
@@ -197,6 +205,7 @@ struct RequestFacts<'h> {
     expect_continue: bool,
     expect_unknown: bool,
     websocket: bool,
+    origin: Option<&'h [u8]>,
 }
 
 impl<'h> RequestFacts<'h> {
@@ -208,6 +217,7 @@ impl<'h> RequestFacts<'h> {
             expect_continue: false,
             expect_unknown: false,
             websocket: false,
+            origin: None,
         };
         let (mut length, mut chunked) = (None, false);
         let (mut asks_upgrade, mut names_websocket) = (false, false);
@@ -244,6 +254,9 @@ impl<'h> RequestFacts<'h> {
                 6 if name.eq_ignore_ascii_case(b"expect") => {
                     let known = header.value.eq_ignore_ascii_case(b"100-continue");
                     (facts.expect_continue, facts.expect_unknown) = (known && minor == 1, !known);
+                }
+                6 if name.eq_ignore_ascii_case(b"origin") => {
+                    facts.origin = Some(header.value).filter(|value| value.is_ascii());
                 }
                 7 if name.eq_ignore_ascii_case(b"upgrade") => {
                     names_websocket = header.value.eq_ignore_ascii_case(b"websocket");

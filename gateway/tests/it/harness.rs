@@ -15,6 +15,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use gateway::cors::AllowedOrigins;
 use gateway::engine::app::App;
 use gateway::{AccessLog, Gateway, GatewayConfig, Limits, RegistryAddress, StartError, Stop};
 use proto_shared::egress::EgressPolicy;
@@ -64,6 +65,7 @@ pub fn config(folder: &Path) -> GatewayConfig {
         egress: EgressPolicy::local(),
         limits: Limits::default(),
         access_log: AccessLog::Off,
+        cors: AllowedOrigins::default(),
         upstream_ca: None,
     }
 }

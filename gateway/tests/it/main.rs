@@ -10,6 +10,7 @@
 mod backpressure;
 mod bodies;
 mod catalogue;
+mod cors;
 mod credentials;
 mod cuts;
 mod egress;

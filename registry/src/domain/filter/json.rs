@@ -22,7 +22,7 @@ pub fn from_brackets(brackets: &str, value: &str, fields: Fields) -> Result<Filt
     if names.is_empty() || names.iter().any(|name| name.is_empty() || name.contains(['[', ']'])) {
         return Err(FilterError::Syntax(format!("'filter{brackets}' names no field")));
     }
-    Condition::new(&names.join("."), operator, &Value::from(value), fields)
+    Condition::read(&names.join("."), operator, &Value::from(value), fields)
 }
 
 /// All members of an object must hold. `name` is the field that the object is about; empty at the top.
@@ -47,7 +47,7 @@ fn conditions(
                 return Err(FilterError::Syntax(format!("{key} takes conditions")));
             }
             (operator, value) if operator.starts_with('$') && !name.is_empty() => {
-                Condition::new(name, operator, value, fields)?
+                Condition::read(name, operator, value, fields)?
             }
             (operator, _) if operator.starts_with('$') => {
                 return Err(FilterError::Syntax(format!("{operator} stands below no field")));
@@ -56,7 +56,7 @@ fn conditions(
                 let below = if name.is_empty() { key.to_owned() } else { format!("{name}.{key}") };
                 match value {
                     Value::Object(inner) => conditions(&below, inner, fields, depth + 1)?,
-                    value => Condition::new(&below, "$eq", value, fields)?,
+                    value => Condition::read(&below, "$eq", value, fields)?,
                 }
             }
         });

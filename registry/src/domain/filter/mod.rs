@@ -181,25 +181,25 @@ impl Condition {
     }
 
     /// A condition on the field called `name`, from an operator as it is written and a JSON value.
-    fn new(name: &str, operator: &str, value: &Value, fields: Fields) -> Result<Filter, FilterError> {
+    fn read(name: &str, operator: &str, value: &Value, fields: Fields) -> Result<Filter, FilterError> {
         let (field, path) = find(name, fields)?;
-        let read = |value: &Value| Scalar::read(field, value);
-        let list = || list_of(value).iter().map(read).collect::<Result<Vec<_>, _>>();
+        let scalar = |value: &Value| Scalar::read(field, value);
+        let list = || list_of(value).iter().map(scalar).collect::<Result<Vec<_>, _>>();
         let test = match operator {
-            "$eq" => match (field.kind, read(value)?) {
+            "$eq" => match (field.kind, scalar(value)?) {
                 (FieldKind::Presence | FieldKind::TextOrPresence, Scalar::Bool(is_set)) => {
                     Test::IsSet(is_set)
                 }
                 (_, scalar) => Test::Equals(scalar),
             },
-            "$ne" => return Ok(Filter::Not(Box::new(Self::new(name, "$eq", value, fields)?))),
+            "$ne" => return Ok(Filter::Not(Box::new(Self::read(name, "$eq", value, fields)?))),
             "$like" | "$contains" => Test::Like(text_of(field, value)?),
             "$in" => Test::OneOf(list()?),
             "$nin" => Test::NoneOf(list()?),
-            "$gt" => Test::Greater(read(value)?),
-            "$gte" => Test::GreaterOrEqual(read(value)?),
-            "$lt" => Test::Less(read(value)?),
-            "$lte" => Test::LessOrEqual(read(value)?),
+            "$gt" => Test::Greater(scalar(value)?),
+            "$gte" => Test::GreaterOrEqual(scalar(value)?),
+            "$lt" => Test::Less(scalar(value)?),
+            "$lte" => Test::LessOrEqual(scalar(value)?),
             "$exists" => {
                 Test::IsSet(boolean(value).ok_or_else(|| bad(field, "$exists takes true or false"))?)
             }

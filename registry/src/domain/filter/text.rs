@@ -67,7 +67,7 @@ impl<'t> Parser<'t> {
         {
             if self.sign(sign) {
                 let value = self.value()?;
-                return Condition::new(name, operator, &Value::from(value), self.fields);
+                return Condition::read(name, operator, &Value::from(value), self.fields);
             }
         }
         let operator = match (self.word("NOT"), self.word("IN")) {
@@ -76,7 +76,7 @@ impl<'t> Parser<'t> {
             _ => return Err(self.expected("one of : ~ > >= < <= IN, NOT IN")),
         };
         let values = self.list()?;
-        Condition::new(name, operator, &Value::from(values), self.fields)
+        Condition::read(name, operator, &Value::from(values), self.fields)
     }
 
     fn list(&mut self) -> Result<Vec<String>, FilterError> {
