@@ -44,15 +44,17 @@ pub enum ClientError {
     Interrupted,
 }
 
-/// One reason on one line, several on a line each.
+/// One reason on one line, several on a line each; what to do next on a line of its own.
 fn answered(status: &StatusCode, message: &str, hint: Option<&str>) -> String {
     let message = message.trim_end_matches('.');
-    let (text, joint) = if message.contains('\n') {
-        (format!("the request was refused ({status}):\n  {}", message.replace('\n', "\n  ")), "\n")
+    let text = if message.contains('\n') {
+        format!("the request was refused ({status}):\n  {}", message.replace('\n', "\n  "))
+    } else if status.canonical_reason() == Some(message) {
+        format!("the gateway answered {status}")
     } else {
-        (format!("{message} ({status})"), "; ")
+        format!("{message} ({status})")
     };
-    hint.map_or(text.clone(), |hint| format!("{text}{joint}{hint}"))
+    hint.map_or(text.clone(), |hint| format!("{text}\n  {hint}"))
 }
 
 impl ClientError {
@@ -152,11 +154,11 @@ mod tests {
     fn advice_is_added_to_its_status_alone() {
         let error = || ClientError::answer(StatusCode::NOT_FOUND, br#"{"detail":"no such model."}"#);
         let with = error().or_try(StatusCode::NOT_FOUND, || "see `nimgate model list`".into());
-        assert_eq!(with.to_string(), "no such model (404 Not Found); see `nimgate model list`");
+        assert_eq!(with.to_string(), "no such model (404 Not Found)\n  see `nimgate model list`");
         let without = error().or_try(StatusCode::CONFLICT, || "x".into());
         assert_eq!(without.to_string(), "no such model (404 Not Found)");
         let known = error().or_try(StatusCode::NOT_FOUND, || "first".into());
-        assert!(known.or_try(StatusCode::NOT_FOUND, || "second".into()).to_string().ends_with("; first"));
+        assert!(known.or_try(StatusCode::NOT_FOUND, || "second".into()).to_string().ends_with("\n  first"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use super::api::Api;
 use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Done, Fields, Noun, read_text};
 use super::output;
-use crate::cli::{Named, SecretCommand, SecretCreateArgs, SecretUpdateArgs, SecretValue};
+use crate::cli::{Create, Named, SecretCommand, SecretFields, SecretValue, Update};
 
 /// Longest value read from a file or standard input.
 const VALUE_BYTES_MAX: u64 = 1024 * 1024;
@@ -31,12 +31,12 @@ pub const SECRET: Noun = Noun {
 };
 
 /// What a secret is made of, once its value was read.
-struct SecretFields<'a> {
+struct Filled<'a> {
     value: Option<String>,
     description: &'a Option<String>,
 }
 
-impl Fields for SecretFields<'_> {
+impl Fields for Filled<'_> {
     fn write(&self, body: &mut Body) {
         body.put("value", &self.value);
         body.text("description", self.description);
@@ -54,21 +54,21 @@ pub async fn run(command: SecretCommand) -> Result<(), ClientError> {
     }
 }
 
-async fn create(args: SecretCreateArgs) -> Result<(), ClientError> {
-    let mut value = args.value.read()?;
+async fn create(args: Create<SecretFields>) -> Result<(), ClientError> {
+    let mut value = args.fields.value.read()?;
     if value.is_none() && args.source.file.is_none() {
         value = Some(from_standard_input()?);
     }
-    let fields = SecretFields { value, description: &args.description };
+    let fields = Filled { value, description: &args.fields.description };
     let (name, body) = SECRET.new_body(args.name, &args.source, &fields)?;
     let api = Api::new(&args.connection)?;
-    let (value, _) = SECRET.post(&api, &name, &body, false).await?;
-    SECRET.tell_done(&api, args.connection.view.output, &value, &name, Done::Created)
+    let (value, done) = SECRET.post(&api, &name, &body, args.exist_ok).await?;
+    SECRET.tell_done(&api, args.connection.view.output, &value, &name, done)
 }
 
-async fn update(args: SecretUpdateArgs) -> Result<(), ClientError> {
+async fn update(args: Update<SecretFields>) -> Result<(), ClientError> {
     let api = Api::new(&args.connection)?;
-    let fields = SecretFields { value: args.value.read()?, description: &args.description };
+    let fields = Filled { value: args.fields.value.read()?, description: &args.fields.description };
     let value = SECRET.replace(&api, &args.name, &args.source, &fields).await?;
     SECRET.tell_done(&api, args.connection.view.output, &value, &args.name, Done::Updated)
 }

@@ -45,6 +45,16 @@ pub struct StatusArgs {
     pub admin: Admin,
 }
 
+/// What the admin listener tells, and in which form.
+#[derive(Debug, Args)]
+pub struct AdminView {
+    #[command(flatten)]
+    pub admin: Admin,
+    /// Form of the answer
+    #[arg(long, short = 'o', value_enum, default_value = "table")]
+    pub output: Output,
+}
+
 #[derive(Debug, Clone, Args)]
 pub struct Admin {
     /// Address of the gateway's admin listener
@@ -64,10 +74,7 @@ pub struct ExplainArgs {
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     #[command(flatten)]
-    pub admin: Admin,
-    /// Form of the answer
-    #[arg(long, short = 'o', value_enum, default_value = "table")]
-    pub output: Output,
+    pub view: AdminView,
 }
 
 #[derive(Debug, Args)]
@@ -77,10 +84,7 @@ Examples:
   nimgate routes --output json")]
 pub struct RoutesArgs {
     #[command(flatten)]
-    pub admin: Admin,
-    /// Form of the answer
-    #[arg(long, short = 'o', value_enum, default_value = "table")]
-    pub output: Output,
+    pub view: AdminView,
 }
 
 #[derive(Debug, Args)]

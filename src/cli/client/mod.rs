@@ -29,7 +29,7 @@ pub use model::{AdapterCommand, AdapterFields, ModelCommand, ModelFields, ModelL
 pub use parse::{Comparison, Filter};
 pub use prompt::{PromptCommand, PromptFields};
 pub use provider::{ProviderCommand, ProviderCreateArgs, ProviderFields, ProviderWaitArgs};
-pub use secret::{SecretCommand, SecretCreateArgs, SecretUpdateArgs, SecretValue};
+pub use secret::{SecretCommand, SecretFields, SecretValue};
 pub use shared::{
     Connection, Create, FarConnection, Listing, Named, Order, Output, Scope, Source, URL_DEFAULT, Update,
     View,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::shared::{Connection, Named, Scope, Source};
+use super::shared::{Create, Named, Scope, Update};
 
 #[derive(Debug, Subcommand)]
 pub enum SecretCommand {
@@ -14,7 +14,7 @@ Examples:
   nimgate secret create build-key --from-env NVIDIA_API_KEY
   nimgate secret create build-key --from-file key.txt
   pass show build | nimgate secret create build-key")]
-    Create(SecretCreateArgs),
+    Create(Create<SecretFields>),
     /// Names of the secrets; never their values.
     #[command(after_help = "Examples:\n  nimgate secret list\n  nimgate secret list -A -o yaml")]
     List(Scope),
@@ -27,7 +27,7 @@ Examples:
   nimgate secret update build-key --from-env NVIDIA_API_KEY
   pass show build | nimgate secret update build-key --from-file -
   nimgate secret update build-key --description 'renewed in May'")]
-    Update(SecretUpdateArgs),
+    Update(Update<SecretFields>),
     /// Delete a secret; providers that name it stop sending it.
     #[command(after_help = "Example:\n  nimgate secret delete build-key")]
     Delete(Named),
@@ -53,33 +53,11 @@ pub struct SecretValue {
     pub from_env: Option<String>,
 }
 
-#[derive(Debug, Args)]
-pub struct SecretCreateArgs {
-    /// Name of the secret, as providers refer to it; may stand in --file instead
-    #[arg(required_unless_present = "file")]
-    pub name: Option<String>,
+#[derive(Debug, Default, Args)]
+pub struct SecretFields {
     #[command(flatten)]
     pub value: SecretValue,
     /// A note for people
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
-    #[command(flatten)]
-    pub source: Source,
-    #[command(flatten)]
-    pub connection: Connection,
-}
-
-#[derive(Debug, Args)]
-pub struct SecretUpdateArgs {
-    /// Name of the secret
-    pub name: String,
-    #[command(flatten)]
-    pub value: SecretValue,
-    /// A note for people
-    #[arg(long, value_name = "TEXT")]
-    pub description: Option<String>,
-    #[command(flatten)]
-    pub source: Source,
-    #[command(flatten)]
-    pub connection: Connection,
 }

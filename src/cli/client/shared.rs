@@ -7,7 +7,9 @@ use clap::{Args, ValueEnum};
 use super::parse::{self, Filter};
 
 pub const URL_DEFAULT: &str = "http://127.0.0.1:8080";
+const URL_VARIABLE: &str = "NIMGATE_URL";
 const WORKSPACE_DEFAULT: &str = "default";
+const WORKSPACE_VARIABLE: &str = "NIMGATE_WORKSPACE";
 /// What every command has stands apart in its help.
 const HEADING: &str = "Gateway and answer";
 
@@ -23,7 +25,7 @@ pub enum Output {
 #[derive(Debug, Clone, Args)]
 pub struct Connection {
     /// Address of the gateway
-    #[arg(help_heading = HEADING, long, visible_alias = "gateway-url", value_name = "URL", env = "NIMGATE_URL", default_value = URL_DEFAULT)]
+    #[arg(help_heading = HEADING, long, visible_alias = "gateway-url", value_name = "URL", env = URL_VARIABLE, default_value = URL_DEFAULT)]
     pub url: String,
     #[command(flatten)]
     pub view: View,
@@ -33,7 +35,7 @@ pub struct Connection {
 #[derive(Debug, Clone, Args)]
 pub struct FarConnection {
     /// Address of the gateway
-    #[arg(help_heading = HEADING, long, value_name = "URL", env = "NIMGATE_URL", default_value = URL_DEFAULT)]
+    #[arg(help_heading = HEADING, long, value_name = "URL", env = URL_VARIABLE, default_value = URL_DEFAULT)]
     pub gateway_url: String,
     #[command(flatten)]
     pub view: View,
@@ -42,7 +44,7 @@ pub struct FarConnection {
 #[derive(Debug, Clone, Args)]
 pub struct View {
     /// Workspace
-    #[arg(help_heading = HEADING, long, short = 'w', value_name = "NAME", env = "NIMGATE_WORKSPACE", default_value = WORKSPACE_DEFAULT)]
+    #[arg(help_heading = HEADING, long, short = 'w', value_name = "NAME", env = WORKSPACE_VARIABLE, default_value = WORKSPACE_DEFAULT)]
     pub workspace: String,
     /// Form of the answer
     #[arg(help_heading = HEADING, long, short = 'o', value_enum, default_value = "table")]
@@ -61,18 +63,20 @@ impl From<FarConnection> for Connection {
 impl Connection {
     /// What to add to a further command so that it means the same gateway and workspace.
     pub fn repeated(&self) -> String {
-        let workspace = &self.view.workspace;
-        let mut out = self.gateway_repeated();
-        if workspace != WORKSPACE_DEFAULT {
-            out.push_str(&format!(" --workspace {workspace}"));
-        }
-        out
+        let workspace = repeated("--workspace", &self.view.workspace, WORKSPACE_VARIABLE, WORKSPACE_DEFAULT);
+        format!("{}{workspace}", self.gateway_repeated())
     }
 
     /// The same for commands that belong to no workspace.
     pub fn gateway_repeated(&self) -> String {
-        if self.url == URL_DEFAULT { String::new() } else { format!(" --gateway-url {}", self.url) }
+        repeated("--gateway-url", &self.url, URL_VARIABLE, URL_DEFAULT)
     }
+}
+
+/// Nothing where the environment or the default says the same.
+fn repeated(flag: &str, value: &str, variable: &str, default: &str) -> String {
+    let implied = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
+    if value == implied { String::new() } else { format!(" {flag} {value}") }
 }
 
 /// A command about one named thing.

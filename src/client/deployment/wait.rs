@@ -39,9 +39,13 @@ pub async fn wait(
     let mut first = true;
     loop {
         let look = look(api, name, wish, first).await?;
-        first = false;
         let (Look::Done(value) | Look::Failed(value) | Look::Waiting(value)) = &look;
-        let news = history.news(value);
+        let mut news = history.news(value);
+        if first && wish == Wish::Deleted {
+            // How it came to run is no step of its end.
+            news.drain(..news.len().saturating_sub(1));
+        }
+        first = false;
         bar.suspend(|| news.iter().try_for_each(|entry| tell(entry, form)))?;
         match look {
             Look::Done(value) => {
@@ -117,11 +121,11 @@ fn failed(api: &Api, name: &str, wish: Wish, value: &Value) -> ClientError {
     ClientError::Said(match (value["status"].as_str(), wish) {
         (Some("DELETED"), _) => format!("deployment {name} was deleted while it was waited for"),
         (_, Wish::Ready) => format!(
-            "deployment {name} failed{reason}; look at it: nimgate deployment get {name}{at}; delete it: \
-             nimgate deployment delete {name}{at}"
+            "deployment {name} failed{reason}\n  look at it: nimgate deployment get {name}{at}\n  delete it: nimgate \
+             deployment delete {name}{at}"
         ),
         (_, Wish::Deleted) => {
-            format!("deployment {name} failed{reason}; delete it: nimgate deployment delete {name}{at}")
+            format!("deployment {name} failed{reason}\n  delete it: nimgate deployment delete {name}{at}")
         }
     })
 }
@@ -130,7 +134,7 @@ fn late(api: &Api, name: &str, limit: Duration, value: &Value) -> ClientError {
     let status = output::line(value["status"].as_str().unwrap_or("UNKNOWN"));
     let (reason, at, limit_s) = (reason(value), &api.at, limit.as_secs());
     ClientError::Said(format!(
-        "deployment {name} is still {status} after {limit_s} s{reason}; it goes on; wait again: nimgate deployment \
+        "deployment {name} is still {status} after {limit_s} s{reason}; it goes on\n  wait again: nimgate deployment \
          wait {name}{at}"
     ))
 }
@@ -183,7 +187,7 @@ mod tests {
         })
         .await;
         let error = wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap_err();
-        assert!(error.to_string().contains("exited with code 137; look at it"), "{error}");
+        assert!(error.to_string().contains("exited with code 137\n  look at it"), "{error}");
         assert_eq!(error.exit_code(), 1);
     }
 

@@ -57,7 +57,7 @@ async fn wanted(api: &Api, fileset: &str, below: &str) -> Result<Vec<Wanted>, Cl
     if files.is_empty() {
         let what = if below.is_empty() { "no files".to_owned() } else { format!("nothing at {below}") };
         let see = format!("nimgate file list {fileset}{}", api.at);
-        return Err(ClientError::Said(format!("fileset {fileset} has {what}; see what there is: {see}")));
+        return Err(ClientError::Said(format!("fileset {fileset} has {what}\n  see what there is: {see}")));
     }
     Ok(files)
 }

@@ -98,14 +98,14 @@ impl Noun {
         body.put("name", &Some(&name));
         fields.write(&mut body);
         fields.write_defaults(&mut body);
-        self.check_whole(&body)?;
+        self.check_whole(&name, &body)?;
         Ok((name, body))
     }
 
-    fn check_whole(&self, body: &Body) -> Result<(), ClientError> {
+    fn check_whole(&self, name: &str, body: &Body) -> Result<(), ClientError> {
         let lacking = self.required.iter().find(|(pointers, _)| !pointers.iter().any(|at| body.has(at)));
         let Some((_, flag)) = lacking else { return Ok(()) };
-        Err(ClientError::Usage(format!("a {} needs {flag}, or the same in --file", self.name)))
+        Err(ClientError::Usage(format!("{} {name} needs {flag}, or the same in --file", self.name)))
     }
 
     /// The created object and what was done; with `exist_ok` the one that is there.
@@ -122,7 +122,7 @@ impl Noun {
             }
             Err(e) => Err(e.or_try(StatusCode::CONFLICT, || {
                 let (noun, at) = (self.name, self.at(api));
-                format!("change it: nimgate {noun} update {name}{at}, or delete it: nimgate {noun} delete {name}{at}")
+                format!("change it: nimgate {noun} update {name}{at}\n  delete it: nimgate {noun} delete {name}{at}")
             })),
             Ok(value) => Ok((value, Done::Created)),
         }
@@ -173,7 +173,7 @@ impl Noun {
             return Err(ClientError::Usage(format!("nothing to change; see: nimgate {noun} update --help")));
         }
         if matches!(self.change, Change::Whole(..)) {
-            self.check_whole(&body)?;
+            self.check_whole(name, &body)?;
         }
         let path = self.one(api, name);
         api.send(method, &path, &body.json()).await.map_err(|e| self.see_list(api, e))

@@ -32,7 +32,7 @@ impl Noun {
         let versions = answer.as_array().map(Vec::as_slice).unwrap_or_default();
         if versions.is_empty() {
             let (noun, name, at) = (self.name, &args.name, self.at(&api));
-            let none = format!("no {noun} has the name {name}; see what there is: nimgate {noun} list{at}");
+            let none = format!("no {noun} has the name {name}\n  see what there is: nimgate {noun} list{at}");
             return Err(ClientError::Said(none));
         }
         output::show(args.connection.view.output, &answer, || self.table(versions, false, "", self.at(&api)))

@@ -56,6 +56,9 @@ pub const PROVIDER: Noun = Noun {
 
 impl Fields for ProviderFields {
     fn write(&self, body: &mut Body) {
+        // What it is was found out by asking it; a file that was made from an answer may still say so.
+        body.remove("status");
+        body.remove("status_message");
         body.text("host_url", &self.url);
         body.text("api_key_secret_name", &self.secret);
         body.text("auth_header_format", &self.auth_header_format);
@@ -211,6 +214,14 @@ mod tests {
                 "enabled_models": ["a", "b", "c"], "default_extra_body": {"top_k": 5},
             })
         );
+    }
+
+    #[test]
+    fn what_was_shown_can_be_sent_again() {
+        let shown = json!({"name": "p", "host_url": "http://h", "status": "ERROR", "status_message": "x"});
+        let mut body = Body::of(&shown, &["name", "host_url", "status", "status_message"]);
+        ProviderFields::default().write(&mut body);
+        assert_eq!(body.json(), json!({"name": "p", "host_url": "http://h"}));
     }
 
     #[tokio::test]

@@ -28,12 +28,12 @@ pub fn verdict(provider: &Provider, wait_s: u64, form: Output, at: &str) -> Resu
         },
         "CREATED" | "PENDING" => Err(ClientError::Said(format!(
             "provider {name} is there, but {} gave no list of models within {wait_s} s{reason}; it is asked \
-             again and again; {look}",
+             again and again\n  {look}",
             provider.host_url
         ))),
         status => Err(ClientError::Said(format!(
-            "provider {name} is there, but is {status}{reason}; it is asked again and again, so {look}; if its \
-             URL or key is wrong: nimgate provider update {name} --url URL --key-env VARIABLE{at}"
+            "provider {name} is there, but is {status}{reason}; it is asked again and again\n  {look}\n  if its URL \
+             or key is wrong: nimgate provider update {name} --url URL --key-env VARIABLE{at}"
         ))),
     }
 }
