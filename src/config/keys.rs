@@ -35,7 +35,7 @@ pub const THREADS: &str = "threads";
 pub const SECRETS_ACCESS: &str = "secrets.access";
 pub const INSECURE_NO_AUTH: &str = "insecure_no_auth";
 
-const PLAIN: [Key; 16] = [
+const PLAIN: &[Key] = &[
     Key { name: LISTEN, kind: Kind::List },
     Key { name: ADMIN_LISTEN, kind: Kind::Text },
     Key { name: DATA_DIR, kind: Kind::Text },
@@ -58,7 +58,7 @@ const PLAIN: [Key; 16] = [
 /// All keys: those without a section first, as a TOML file needs them.
 pub fn all() -> impl Iterator<Item = Key> {
     let limits = limits::ROWS.iter().map(|row| Key { name: row.key, kind: Kind::Number });
-    PLAIN.into_iter().chain(limits)
+    PLAIN.iter().copied().chain(limits)
 }
 
 pub fn find(name: &str) -> Option<Key> {
