@@ -4,6 +4,9 @@
 
 mod cli;
 mod drain;
+mod durability;
 mod raw_http;
 mod roles;
+mod rotation;
+mod secrecy;
 mod upgrade;

@@ -21,6 +21,10 @@ const ANY_PORT: &str = "127.0.0.1:0";
 /// Folders, a master key, and no environment but its own.
 pub struct Home {
     folder: TempDir,
+    /// A shell script that serving processes are started through; `"$@"` in it is the command.
+    pub launcher: Option<String>,
+    /// Variables of every command.
+    pub environment: Vec<(String, String)>,
 }
 
 /// A command that has ended.
@@ -47,7 +51,8 @@ impl Home {
     pub async fn new() -> Self {
         // Short, because a Unix socket goes into it.
         let folder = tempfile::Builder::new().prefix("nimgate-it-").tempdir();
-        let home = Self { folder: folder.unwrap_or_else(|e| panic!("no temporary folder: {e}")) };
+        let folder = folder.unwrap_or_else(|e| panic!("no temporary folder: {e}"));
+        let home = Self { folder, launcher: None, environment: Vec::new() };
         let key = home.key_file();
         home.run([OsStr::new("keygen"), OsStr::new("--file"), key.as_os_str()]).await.expect_done();
         home
@@ -64,7 +69,13 @@ impl Home {
     /// A command whose environment is empty but for a home folder and the search path.
     pub fn command<A: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(binary("nimgate"));
-        command.args(args).env_clear().env("HOME", self.path()).current_dir(self.path());
+        command.args(args);
+        self.at_home(command)
+    }
+
+    fn at_home(&self, mut command: Command) -> Command {
+        let own = self.environment.iter().map(|(name, value)| (name, value));
+        command.env_clear().envs(own).env("HOME", self.path()).current_dir(self.path());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -140,7 +151,14 @@ impl Home {
 
     fn serve(&self, command: &[&str], data: &str, listen: &[&str], flags: &[&str]) -> Process {
         let (data, key) = (self.path().join(data), self.key_file());
-        let mut command = self.command(command);
+        let mut command = match &self.launcher {
+            None => self.command(command),
+            Some(script) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", script, "sh"]).arg(binary("nimgate")).args(command);
+                self.at_home(shell)
+            }
+        };
         command.args(listen).arg("--data-dir").arg(data).arg("--master-key-file").arg(key).args(flags);
         Process::start(command)
     }

@@ -34,6 +34,7 @@ pub enum Signal {
     Terminate,
     Interrupt,
     Quit,
+    Hangup,
 }
 
 impl Signal {
@@ -42,6 +43,7 @@ impl Signal {
             Self::Terminate => "-TERM",
             Self::Interrupt => "-INT",
             Self::Quit => "-QUIT",
+            Self::Hangup => "-HUP",
         }
     }
 }
