@@ -4,7 +4,7 @@ from dataclasses import dataclass
 import pytest
 import stack as stack_module
 from openai import AsyncOpenAI, OpenAI
-from stack import NAME, PUBLIC, SERVED, Stack
+from stack import NAME, PUBLIC, SERVED
 
 CURRENT = "/apis/inference-gateway/v2/workspaces/default"
 SEED = "/v2/workspaces/default/inference/gateway"
@@ -33,10 +33,8 @@ for _family in (CURRENT, SEED):
 
 @pytest.fixture(scope="session")
 def stack():
-    with stack_module.temporary_folder() as folder:
-        running = Stack(folder)
+    with stack_module.running() as running:
         yield running
-        running.stop()
 
 
 @pytest.fixture(params=ROUTES, ids=lambda route: f"{route.kind}:{route.path.split('/')[1]}")

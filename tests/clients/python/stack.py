@@ -12,6 +12,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -161,6 +162,13 @@ class Stack:
             process.stop()
 
 
-def temporary_folder():
-    # Short: a Unix socket goes into it.
-    return tempfile.TemporaryDirectory(prefix="nimgate-py-")
+@contextmanager
+def running():
+    """A stack for as long as the block lasts."""
+    # A short name: a Unix socket goes into the folder.
+    with tempfile.TemporaryDirectory(prefix="nimgate-py-") as folder:
+        stack = Stack(folder)
+        try:
+            yield stack
+        finally:
+            stack.stop()
