@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod cli;
+mod cli_objects;
 mod drain;
 mod durability;
 mod raw_http;

@@ -1,0 +1,183 @@
+//! The command's nouns against the real registry: made, listed, changed, shown as data, deleted.
+
+use integration_tests::{Ended, Home, Serving};
+use nim_sim::{Sim, SimOptions};
+use serde_json::Value;
+
+/// A gateway that runs, and the command told where.
+struct At {
+    home: Home,
+    gateway: Serving,
+}
+
+impl At {
+    async fn start() -> Self {
+        let home = Home::new().await;
+        let gateway = home.up(&[]).await;
+        Self { home, gateway }
+    }
+
+    async fn run(&self, line: &str) -> Ended {
+        self.fed(line, "").await
+    }
+
+    /// Runs a line with this on its standard input.
+    async fn fed(&self, line: &str, input: &str) -> Ended {
+        let url = self.gateway.url();
+        let words = line.split_whitespace().chain(["--gateway-url", &url]);
+        self.home.run_with_input(words, input).await
+    }
+
+    async fn done(&self, line: &str) -> String {
+        self.run(line).await.expect_done().stdout
+    }
+
+    async fn json(&self, line: &str) -> Value {
+        serde_json::from_str(&self.done(&format!("{line} -o json")).await).unwrap()
+    }
+
+    /// The names in a list.
+    async fn names(&self, line: &str) -> Vec<String> {
+        let list = self.json(line).await;
+        list.as_array().unwrap().iter().map(|value| value["name"].as_str().unwrap().to_owned()).collect()
+    }
+
+    async fn fails(&self, line: &str, code: i32) -> String {
+        let ended = self.run(line).await;
+        assert_eq!(ended.code, Some(code), "{line}: {}{}", ended.stdout, ended.stderr);
+        ended.stderr
+    }
+}
+
+/// A kind of object: how to make one named `it`, to change it, and what is somewhere in it then.
+struct Kind {
+    noun: &'static str,
+    create: &'static str,
+    update: &'static str,
+    then: (&'static str, &'static str),
+}
+
+const KINDS: [Kind; 1] = [Kind {
+    noun: "prompt",
+    create: "--system Brief. --user {{text}} --input-variables text --tags a,b",
+    update: "--temperature 0.5",
+    then: ("/inference_params/temperature", "0.5"),
+}];
+
+#[tokio::test]
+async fn every_kind_of_object_is_made_listed_changed_and_deleted() {
+    let at = At::start().await;
+    for Kind { noun, create, update, then: (pointer, value) } in KINDS {
+        let made = at.done(&format!("{noun} create one {create}")).await;
+        assert!(made.starts_with(&format!("{noun} one created")), "{made}");
+        let taken = at.fails(&format!("{noun} create one {create}"), 1).await;
+        assert!(taken.contains(&format!("nimgate {noun} update one")), "{noun}: {taken}");
+        at.done(&format!("{noun} create one {create} --exist-ok")).await;
+        at.done(&format!("{noun} create two {create}")).await;
+        assert_eq!(at.names(&format!("{noun} list --sort -name")).await, ["two", "one"], "{noun}");
+        assert_eq!(at.names(&format!("{noun} list --filter name=two -A")).await, ["two"], "{noun}");
+        at.done(&format!("{noun} update one {update}")).await;
+        let has = async |name: &str| {
+            let object = at.json(&format!("{noun} get {name}")).await;
+            assert_eq!(
+                object.pointer(pointer).unwrap_or(&Value::Null).to_string(),
+                value,
+                "{noun} {name}: {object}"
+            );
+        };
+        has("one").await;
+        at.fails(&format!("{noun} update one"), 2).await;
+        let copy = at.done(&format!("{noun} get one -o yaml")).await;
+        at.fed(&format!("{noun} create copy --file -"), &copy).await.expect_done();
+        has("copy").await;
+        for name in ["one", "two", "copy"] {
+            at.done(&format!("{noun} delete {name}")).await;
+        }
+        let unknown = at.fails(&format!("{noun} get one"), 1).await;
+        assert!(unknown.contains(&format!("nimgate {noun} list")), "{noun}: {unknown}");
+        let empty = at.done(&format!("{noun} list")).await;
+        assert!(empty.contains("make one: nimgate "), "{noun}: {empty}");
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_renewed_and_read_back_to_the_byte() {
+    let at = At::start().await;
+    at.fed("secret create build-key --description old", "sk-one\n").await.expect_done();
+    assert_eq!(at.done("secret access build-key").await, "sk-one");
+    at.fed("secret update build-key --from-file -", "sk-two\n").await.expect_done();
+    assert_eq!(at.done("secret access build-key").await, "sk-two");
+    at.done("secret update build-key --description new").await;
+    let shown = at.done("secret get build-key").await;
+    assert!(shown.contains("new") && !shown.contains("sk-"), "{shown}");
+    assert_eq!(at.json("secret access build-key").await["value"], "sk-two");
+    let unknown = at.fails("secret access nobody", 1).await;
+    assert!(unknown.contains("nimgate secret list"), "{unknown}");
+    at.fails("secret update build-key", 2).await;
+}
+
+#[tokio::test]
+async fn a_provider_and_its_key_are_one_command_and_an_update_keeps_the_rest() {
+    let at = At::start().await;
+    let options = SimOptions { api_key: Some("sim-key".into()), ..SimOptions::default() };
+    let sim = Sim::start(options).await.unwrap();
+    let line = format!("provider create sim --url {} --key-env SIM_KEY --description first", sim.url());
+    let url = at.gateway.url();
+    let words = line.split_whitespace().chain(["--gateway-url", &url]);
+    let output = at.home.command(words).env("SIM_KEY", "sim-key").output().await.unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(at.done("secret access sim").await, "sim-key");
+
+    at.done("provider update sim --enabled-models sim-echo-8b").await;
+    let provider = at.json("provider get sim").await;
+    assert_eq!(provider["description"], "first");
+    assert_eq!(provider["api_key_secret_name"], "sim");
+    at.done("provider wait sim").await;
+    assert_eq!(at.names("provider list --filter status=READY --filter name~im").await, ["sim"]);
+    assert!(at.names("provider list --filter status=ERROR").await.is_empty());
+    let table = at.done("provider list --all-workspaces --sort -name").await;
+    assert!(table.contains("WORKSPACE") && table.contains("default"), "{table}");
+    let field = at.fails("provider list --filter colour=red", 1).await;
+    assert!(field.contains("colour"), "{field}");
+}
+
+#[tokio::test]
+async fn what_is_shown_as_yaml_can_be_given_as_a_file() {
+    let at = At::start().await;
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    at.done(&format!("provider create one --url {} --description shown", sim.url())).await;
+    let shown = at.done("provider get one -o yaml").await;
+    at.fed("provider create two --file -", &shown).await.expect_done();
+    assert_eq!(at.json("provider get two").await["description"], "shown");
+    let taken = at.fails(&format!("provider create two --url {}", sim.url()), 1).await;
+    assert!(taken.contains("nimgate provider update two"), "{taken}");
+    at.done(&format!("provider create two --exist-ok --url {}", sim.url())).await;
+}
+
+#[tokio::test]
+async fn an_error_names_the_next_step() {
+    let at = At::start().await;
+    for (line, code, step) in [
+        ("provider create pr --url http://127.0.0.1:1 --secret absent", 1, "nimgate secret create absent"),
+        ("secret create k2 --value v --workspace nows", 1, "nimgate workspace create nows"),
+        ("provider create pr", 2, "--url"),
+        ("workspace get nope", 1, "nimgate workspace"),
+        ("provider get nope", 1, "nimgate provider list"),
+    ] {
+        let said = at.fails(line, code).await;
+        assert!(said.contains(step), "{line}: {said}");
+    }
+    let several = at.fed("provider create --file -", "name: 3\nhost_url: 4\n").await;
+    assert_eq!(several.code, Some(2), "a name is a text: {}", several.stderr);
+}
+
+#[tokio::test]
+async fn completions_are_scripts_of_their_shell() {
+    let home = Home::new().await;
+    for (shell, words) in
+        [("bash", "complete -F _nimgate"), ("zsh", "#compdef nimgate"), ("fish", "complete -c nimgate")]
+    {
+        let script = home.run(["completions", shell]).await.expect_done().stdout;
+        assert!(script.contains(words) && script.contains("deployment-config"), "{shell}");
+    }
+}
