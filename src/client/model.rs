@@ -1,7 +1,5 @@
 //! `nimgate model` and `nimgate adapter`.
 
-use serde_json::Value;
-
 use super::api::Api;
 use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Fields, Noun, text};
@@ -108,7 +106,7 @@ async fn list(args: ModelListing) -> Result<(), ClientError> {
 async fn list_callable(connection: &Connection) -> Result<(), ClientError> {
     let api = Api::new(connection)?;
     let models = api.list_models().await?;
-    output::show(connection.view.output, &Value::Array(models.clone()), || {
+    output::show(connection.view.output, &models, || {
         if models.is_empty() {
             let add = "nimgate provider create NAME --url URL --key-env VARIABLE";
             return output::say(&format!("no models; add a provider: {add}{}", api.at));

@@ -3,11 +3,11 @@
 //! A file appears under its name only when it is whole.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use http_body_util::BodyExt as _;
 use indicatif::ProgressBar;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::fs::{self, File};
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
@@ -40,7 +40,7 @@ pub async fn run(args: DownloadArgs) -> Result<(), ClientError> {
             .push(json!({"path": file.name.as_str(), "size": file.length, "file": place.to_string_lossy()}));
     }
     bar.finish_and_clear();
-    output::show(args.connection.view.output, &Value::Array(written), || {
+    output::show(args.connection.view.output, &written, || {
         output::say(&format!("downloaded {} to {}", counted(files.len(), total), args.to.display()))
     })
 }
@@ -62,20 +62,22 @@ async fn wanted(api: &Api, fileset: &str, below: &str) -> Result<Vec<Wanted>, Cl
     Ok(files)
 }
 
+/// The beginning of a file; it goes when it does not become the whole.
+struct Part(PathBuf);
+
+impl Drop for Part {
+    fn drop(&mut self) {
+        // After the rename there is nothing left of it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
 async fn fetch(api: &Api, path: &str, place: &Path, bar: &ProgressBar) -> Result<(), ClientError> {
     let mut part = OsString::from(place);
     part.push(".part");
-    let part = Path::new(&part);
-    let written = write(api, path, part, bar).await;
-    let result = match written {
-        Ok(()) => fs::rename(part, place).await.map_err(|source| file_error(place, source)),
-        Err(e) => Err(e),
-    };
-    if result.is_err() {
-        // It may not be there at all; the first error is the one to tell.
-        let _ = fs::remove_file(part).await;
-    }
-    result
+    let part = Part(PathBuf::from(part));
+    write(api, path, &part.0, bar).await?;
+    fs::rename(&part.0, place).await.map_err(|source| file_error(place, source))
 }
 
 async fn write(api: &Api, path: &str, part: &Path, bar: &ProgressBar) -> Result<(), ClientError> {

@@ -25,7 +25,11 @@ use crate::cli::{FileCommand, FileList, FileNamed};
 pub async fn run(command: FileCommand) -> Result<(), ClientError> {
     match command {
         FileCommand::Upload(args) => upload::run(args).await,
-        FileCommand::Download(args) => download::run(args).await,
+        // Ctrl-C leaves no beginning of a file behind.
+        FileCommand::Download(args) => tokio::select! {
+            done = download::run(args) => done,
+            _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
+        },
         FileCommand::List(args) => list(args).await,
         FileCommand::Delete(args) => delete(args).await,
     }
@@ -49,7 +53,7 @@ async fn listed(api: &Api, fileset: &str, below: Option<&str>) -> Result<Vec<Val
 async fn list(args: FileList) -> Result<(), ClientError> {
     let api = Api::new(&args.connection)?;
     let files = listed(&api, &args.fileset, args.path.as_deref()).await?;
-    output::show(args.connection.view.output, &Value::Array(files.clone()), || {
+    output::show(args.connection.view.output, &files, || {
         if files.is_empty() {
             let upload = format!("nimgate file upload FOLDER {}{}", args.fileset, api.at);
             return output::say(&format!("no files; upload some: {upload}"));
@@ -104,4 +108,16 @@ async fn stalled(bar: &ProgressBar, silence_max: Duration) {
 fn counted(files: usize, bytes: u64) -> String {
     let noun = if files == 1 { "file" } else { "files" };
     format!("{files} {noun} ({})", HumanBytes(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_transfer_in_which_nothing_moves_ends() {
+        let bar = ProgressBar::hidden();
+        bar.inc(7);
+        tokio::time::timeout(Duration::from_secs(60), stalled(&bar, Duration::from_millis(1))).await.unwrap();
+    }
 }

@@ -35,7 +35,7 @@ pub async fn run(args: UploadArgs) -> Result<(), ClientError> {
         stored.push(send(&api, &args.fileset, file, &bar).await?);
     }
     bar.finish_and_clear();
-    output::show(args.connection.view.output, &Value::Array(stored), || {
+    output::show(args.connection.view.output, &stored, || {
         output::say(&format!("uploaded {} to fileset {}", counted(files.len(), total), args.fileset))?;
         output::say(&format!("next: nimgate file list {}{}", args.fileset, api.at))
     })

@@ -79,9 +79,7 @@ impl Noun {
         let values = api.all(&self.all(&api), &list.query()).await?;
         let form = list.connection.view.output;
         let empty = if list.order.filters.is_empty() { self.first } else { "" };
-        output::show(form, &Value::Array(values.clone()), || {
-            self.table(&values, list.all_workspaces, empty, self.at(&api))
-        })
+        output::show(form, &values, || self.table(&values, list.all_workspaces, empty, self.at(&api)))
     }
 
     /// `empty` says how to make the first one.

@@ -181,8 +181,14 @@ impl Noun {
 
     pub async fn delete(&self, args: Named) -> Result<(), ClientError> {
         let api = Api::new(&args.connection)?;
-        api.delete(&self.one(&api, &args.name)).await.map_err(|e| self.see_list(&api, e))?;
-        self.tell_deleted(&args.connection, &args.name)
+        let answer = api.delete(&self.one(&api, &args.name)).await.map_err(|e| self.see_list(&api, e))?;
+        match (args.connection.view.output, answer["message"].as_str()) {
+            // Some take their time, and the server says so.
+            (Output::Table, Some(message)) => {
+                output::say(&format!("{} {}: {}", self.name, args.name, output::line(message)))
+            }
+            _ => self.tell_deleted(&args.connection, &args.name),
+        }
     }
 
     pub fn tell_deleted(&self, connection: &Connection, name: &str) -> Result<(), ClientError> {

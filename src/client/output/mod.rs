@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use serde_json::Value;
+use serde::Serialize;
 
 use super::error::ClientError;
 use crate::cli::Output;
@@ -30,18 +30,16 @@ pub fn push(text: &str) -> Result<(), ClientError> {
 }
 
 /// Shows an answer as data, or to people as `words` does.
-pub fn show(
+pub fn show<T: Serialize + ?Sized>(
     form: Output,
-    value: &Value,
+    value: &T,
     words: impl FnOnce() -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
+    let unwritable = |why: String| ClientError::Said(format!("the answer can't be written: {why}"));
     match form {
         Output::Table => words(),
-        Output::Json => say(&serde_json::to_string_pretty(value).unwrap_or_else(|_| value.to_string())),
-        Output::Yaml => push(
-            &yaml_serde::to_string(value)
-                .map_err(|e| ClientError::Said(format!("the answer can't be written as YAML: {e}")))?,
-        ),
+        Output::Json => say(&serde_json::to_string_pretty(value).map_err(|e| unwritable(e.to_string()))?),
+        Output::Yaml => push(&yaml_serde::to_string(value).map_err(|e| unwritable(e.to_string()))?),
     }
 }
 
