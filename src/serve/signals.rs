@@ -2,7 +2,7 @@
 //!
 //! SIGTERM drains; a second one ends at once. SIGINT the same, with a word to whoever pressed the key.
 //! SIGQUIT asks for the listeners to be handed over to the next process. SIGHUP has the certificate files
-//! read again.
+//! and the master key file read again.
 
 use std::io;
 

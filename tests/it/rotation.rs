@@ -132,3 +132,34 @@ async fn a_key_that_is_still_needed_can_not_be_taken_away() {
     let there = send(address, request(Method::GET, &format!("{SECRETS}/s2"), None)).await.unwrap();
     assert_eq!(there.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_that_gets_the_new_key_too_late_serves_again_as_soon_as_it_has_it() {
+    let home = Home::new().await;
+    let options =
+        SimOptions { models: vec!["m".into()], api_key: Some("sim-key".into()), ..SimOptions::default() };
+    let sim = Sim::start(options).await.unwrap();
+    let (address, mut registry) = home.registry(ANY_PORT, &[]).await;
+    let gateway = home.gateway("a", address, &[]).await;
+    let body = json!({"name": "key1", "value": "sim-key"});
+    assert_eq!(gateway.post(SECRETS, &body).await.unwrap().status, 201);
+    let url = gateway.url();
+    let create = ["provider", "create", "p1", "--url", &sim.url(), "--secret", "key1", "--gateway-url", &url];
+    home.run(create).await.expect_done();
+    gateway.serves("m").await;
+    let key = home.key_file();
+    home.run(["keygen", "--add", "--file", key.to_str().unwrap()]).await.expect_done();
+    reload(&mut registry, 1).await;
+    keyed(&home, "rotate", &["--listen", &address.to_string()]).await.expect_done();
+
+    let route = format!("/v2/workspaces/default/inference/gateway/provider/p1/-{CHAT}");
+    let chat = async || gateway.post(&route, &chat_body("m", "hi")).await.unwrap();
+    let unusable = async || {
+        let reply = chat().await;
+        (reply.status == 424).then(|| reply.text())
+    };
+    let why = eventually("the provider's key does not open", unusable).await;
+    assert!(why.contains("master key"), "{why}");
+    gateway.process.signal(Signal::Hangup);
+    eventually("it serves again", async || (chat().await.status == 200).then_some(())).await;
+}

@@ -107,6 +107,7 @@ async fn manage(at: SocketAddr, sim: &Sim, sinks: &mut Sinks) {
     }
     let mut foreign = with_credentials(request(Method::GET, &format!("{SECRETS}/key1/access"), None));
     foreign.headers_mut().insert("host", "evil.example".parse().unwrap());
+    foreign.headers_mut().insert("x-nimgate-caller", "loopback".parse().unwrap());
     let refused = send(at, foreign).await.unwrap();
     assert_eq!(refused.status, 403);
     sinks.answer("access from elsewhere", &refused);
@@ -182,4 +183,25 @@ async fn no_secret_and_no_prompt_is_in_any_file_log_metric_or_answer() {
     assert!(sinks.0.iter().any(|(_, bytes)| names_it(bytes)), "what is no secret is found");
     let master_key = std::fs::read_to_string(home.key_file()).unwrap();
     sinks.are_silent_about(&[PROVIDER_KEY, REPLACED_KEY, CLIENT_KEY, PULL_SECRET, PROMPT, master_key.trim()]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_read_through_a_loopback_listener_and_not_when_it_is_switched_off() {
+    let path = format!("{SECRETS}/key1/access");
+    let home = Home::new().await;
+    for (listen, flags, status) in [
+        ("127.0.0.1:0", &[][..], 200),
+        ("0.0.0.0:0", &["--insecure-no-auth"], 403),
+        ("127.0.0.1:0", &["--set", "secrets.access=false"], 403),
+    ] {
+        let mut serving = home.up_at(listen, "127.0.0.1:0", flags).await;
+        // The first round makes it.
+        serving.post(SECRETS, &json!({"name": "key1", "value": "v"})).await.unwrap();
+        let reply = serving.get(&path).await.unwrap();
+        assert_eq!(reply.status, status, "{listen} {flags:?}: {}", reply.text());
+        let mut page = request(Method::GET, &path, None);
+        page.headers_mut().insert("origin", "http://localhost:3000".parse().unwrap());
+        assert_eq!(send(serving.address, page).await.unwrap().status, 403, "a web page gets none");
+        serving.process.kill().await;
+    }
 }
