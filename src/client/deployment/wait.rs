@@ -1,5 +1,6 @@
 //! Waiting for a deployment: each step is shown when it comes, and the wait ends as soon as it can.
 
+use std::io::{self, Write as _};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -96,7 +97,8 @@ fn tell(entry: &Entry, form: Output) -> Result<(), ClientError> {
     match form {
         Output::Table => output::say(&text),
         Output::Json | Output::Yaml => {
-            eprintln!("{text}");
+            // A step that nobody can read is no reason to stop.
+            let _ = writeln!(io::stderr(), "{text}");
             Ok(())
         }
     }

@@ -5,20 +5,23 @@
 mod body;
 mod columns;
 mod list;
+mod tell;
 mod versions;
 
 use http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::api::Api;
 use super::error::ClientError;
 use super::http::encoded;
 use super::output;
-use crate::cli::{Connection, Create, Named, Output, Source, Update};
+use crate::cli::{Create, Named, Output, Source, Update};
 
 pub use body::{Body, Fields, read_text};
 pub use columns::{Cell, Column, text};
 pub use list::List;
+pub use tell::Done;
+use tell::show_one;
 
 /// The one kind that is in no workspace.
 const WORKSPACES: &str = "workspaces";
@@ -190,31 +193,6 @@ impl Noun {
             _ => self.tell_deleted(&args.connection, &args.name),
         }
     }
-
-    pub fn tell_deleted(&self, connection: &Connection, name: &str) -> Result<(), ClientError> {
-        output::show(connection.view.output, &json!({"deleted": name}), || {
-            output::say(&format!("{} {name} deleted", self.name))
-        })
-    }
-
-    pub fn tell_done(
-        &self,
-        api: &Api,
-        form: Output,
-        value: &Value,
-        name: &str,
-        done: Done,
-    ) -> Result<(), ClientError> {
-        output::show(form, value, || {
-            let version =
-                value["entity_version"].as_u64().map_or(String::new(), |n| format!(", version {n}"));
-            output::say(&format!("{} {name} {}{version}", self.name, done.word()))?;
-            match (done, (self.next)(value)) {
-                (Done::Updated, _) | (_, "") => Ok(()),
-                (_, next) => output::say(&format!("next: {}{}", next.replace("{name}", name), self.at(api))),
-            }
-        })
-    }
 }
 
 impl Change {
@@ -225,36 +203,6 @@ impl Change {
             Self::Whole(Way::Post, _) => Method::POST,
         }
     }
-}
-
-/// What became of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Done {
-    Created,
-    /// It was there already.
-    Found,
-    Updated,
-}
-
-impl Done {
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Created => "created",
-            Self::Found => "is there already",
-            Self::Updated => "updated",
-        }
-    }
-}
-
-/// One object: all that is set.
-pub fn show_one(form: Output, value: &Value) -> Result<(), ClientError> {
-    output::show(form, value, || {
-        let mut set = value.clone();
-        if let Value::Object(fields) = &mut set {
-            fields.retain(|_, inner| !columns::is_empty(inner));
-        }
-        output::push(&output::outline(&set))
-    })
 }
 
 #[cfg(test)]

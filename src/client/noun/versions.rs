@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Noun, show_one};
+use super::Noun;
+use super::tell::show_one;
 use crate::cli::{Named, VersionNamed};
 use crate::client::api::Api;
 use crate::client::error::ClientError;

@@ -36,11 +36,12 @@ pub fn show<T: Serialize + ?Sized>(
     words: impl FnOnce() -> Result<(), ClientError>,
 ) -> Result<(), ClientError> {
     let unwritable = |why: String| ClientError::Said(format!("the answer can't be written: {why}"));
-    match form {
-        Output::Table => words(),
-        Output::Json => say(&serde_json::to_string_pretty(value).map_err(|e| unwritable(e.to_string()))?),
-        Output::Yaml => push(&yaml_serde::to_string(value).map_err(|e| unwritable(e.to_string()))?),
-    }
+    let text = match form {
+        Output::Table => return words(),
+        Output::Json => serde_json::to_string_pretty(value).map_err(|e| unwritable(e.to_string()))? + "\n",
+        Output::Yaml => yaml_serde::to_string(value).map_err(|e| unwritable(e.to_string()))?,
+    };
+    push(&if terminal() { plain(&text) } else { text })
 }
 
 /// Text of others without what a terminal would act on.
