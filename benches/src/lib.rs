@@ -15,6 +15,7 @@ pub mod load;
 pub mod process;
 pub mod program;
 pub mod prompts;
+pub mod registry;
 pub mod results;
 pub mod side_by_side;
 pub mod stats;
