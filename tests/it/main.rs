@@ -6,6 +6,7 @@ mod cli;
 mod cli_objects;
 mod drain;
 mod durability;
+mod openapi;
 mod raw_http;
 mod roles;
 mod rotation;

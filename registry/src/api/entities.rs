@@ -28,6 +28,12 @@ pub fn routes() -> OpenApiRouter<Registry> {
         .routes(routes!(by_id))
 }
 
+/// What kind of thing it is.
+#[derive(ToSchema)]
+#[schema(pattern = "^[a-z][a-z0-9_-]{0,62}$")]
+#[expect(dead_code, reason = "a schema; values are entity types")]
+pub struct EntityTypeName(String);
+
 #[derive(Deserialize, ToSchema)]
 pub struct CreateEntity {
     /// Absent: it gets a name of its own
@@ -36,7 +42,7 @@ pub struct CreateEntity {
     /// The id of another entity
     #[schema(max_length = 255)]
     parent: Option<String>,
-    #[schema(value_type = Option<schema::Project>)]
+    #[schema(value_type = Option<schema::ProjectLabel>)]
     project: Option<String>,
     #[schema(value_type = Object)]
     data: Map<String, Value>,
@@ -46,7 +52,7 @@ pub struct CreateEntity {
 pub struct UpdateEntity {
     #[schema(value_type = Option<schema::Name>)]
     new_name: Option<EntityName>,
-    #[schema(value_type = Option<schema::Project>)]
+    #[schema(value_type = Option<schema::ProjectLabel>)]
     project: Option<String>,
     #[schema(value_type = Object)]
     data: Map<String, Value>,
@@ -113,9 +119,10 @@ fn kind(text: &str) -> Result<EntityType, Error> {
     text.parse().map_err(|reason| Error::invalid_path("entity_type", reason))
 }
 
-type Address = (String, String, String);
-
-fn key((workspace, kind_text, name): Address, Parent { parent }: Parent) -> Result<EntityKey, Error> {
+fn key(
+    (workspace, kind_text, name): (String, String, String),
+    Parent { parent }: Parent,
+) -> Result<EntityKey, Error> {
     Ok(EntityKey { workspace, kind: kind(&kind_text)?, parent, name })
 }
 
@@ -172,10 +179,10 @@ async fn list(
 )]
 async fn read(
     State(registry): State<Registry>,
-    Path(address): Path<Address>,
+    Path((workspace, entity_type, name)): Path<(String, String, String)>,
     Query(parent): Query<Parent>,
 ) -> Reply {
-    let key = key(address, parent)?;
+    let key = key((workspace, entity_type, name), parent)?;
     let entity = registry.inner.store.read(move |connection| entities::get(connection, &key)).await?;
     Ok(reply::object(StatusCode::OK, Entity::from(entity)))
 }
@@ -195,11 +202,11 @@ async fn by_id(State(registry): State<Registry>, Path(id): Path<String>) -> Repl
 )]
 async fn update(
     State(registry): State<Registry>,
-    Path(address): Path<Address>,
+    Path((workspace, entity_type, name)): Path<(String, String, String)>,
     Query(parent): Query<Parent>,
     Valid(entity): Valid<UpdateEntity>,
 ) -> Reply {
-    let key = key(address, parent)?;
+    let key = key((workspace, entity_type, name), parent)?;
     let UpdateEntity { new_name, project, data, expected_db_version: expected_version } = entity;
     let change = EntityChange { new_name, project, data, expected_version };
     let updated = registry.inner.store.write(move |write| entities::update(write, &key, &change)).await?;
@@ -212,10 +219,10 @@ async fn update(
 )]
 async fn delete(
     State(registry): State<Registry>,
-    Path(address): Path<Address>,
+    Path((workspace, entity_type, name)): Path<(String, String, String)>,
     Query(parent): Query<Parent>,
 ) -> Reply {
-    let key = key(address, parent)?;
+    let key = key((workspace, entity_type, name), parent)?;
     let deleted = registry.inner.store.write(move |write| entities::delete(write, &key)).await?;
     Ok(reply::written(StatusCode::OK, deleted, |entity| Deleted::resource(entity.id.to_string())))
 }

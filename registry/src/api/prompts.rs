@@ -33,7 +33,7 @@ pub struct CreatePrompt {
 /// Replaces the whole prompt.
 #[derive(Deserialize, ToSchema)]
 pub struct UpdatePrompt {
-    #[schema(value_type = Option<schema::Project>)]
+    #[schema(value_type = Option<schema::ProjectLabel>)]
     project: Option<String>,
     #[schema(max_length = 1000)]
     description: Option<String>,

@@ -14,7 +14,7 @@ pub struct Name(String);
 #[derive(ToSchema)]
 #[schema(pattern = "^[\\w\\-./]+$", max_length = 255)]
 #[expect(dead_code, reason = "a schema; values are texts")]
-pub struct Project(String);
+pub struct ProjectLabel(String);
 
 /// Which page of a list, in which order, and of which objects.
 #[derive(IntoParams)]
@@ -23,10 +23,10 @@ pub struct Project(String);
 pub struct ListParams {
     /// Page number, from 1
     #[param(minimum = 1)]
-    page: Option<u32>,
+    page: Option<u64>,
     /// Objects on a page
     #[param(minimum = 1)]
-    page_size: Option<u32>,
+    page_size: Option<u64>,
     /// Field to sort by; `-` in front of it for descending
     sort: Option<String>,
     /// `field:"value" AND …`, or a JSON object; also `filter[field]=value` and `filter[field][$like]=part`
@@ -78,11 +78,9 @@ pub enum Detail {
 pub struct Fault {
     r#type: String,
     /// Where: `body`, `query` or `path`, and the way to the value.
-    #[schema(value_type = Vec<Object>)]
     loc: Vec<Value>,
     msg: String,
     /// What was given; null when it may be secret or is long.
-    #[schema(value_type = Object, nullable)]
     input: Value,
 }
 

@@ -7,9 +7,11 @@ use std::sync::LazyLock;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::header::CONTENT_TYPE;
-use utoipa::openapi::{Content, InfoBuilder, OpenApi, RefOr, ResponseBuilder};
+use utoipa::openapi::path::{Operation, ParameterIn};
+use utoipa::openapi::{Content, InfoBuilder, OpenApi, PathItem, Ref, RefOr, ResponseBuilder};
 use utoipa::{PartialSchema as _, ToSchema};
 
+use super::entities::EntityTypeName;
 use super::schema::ErrorAnswer;
 
 pub const PATH: &str = "/openapi.json";
@@ -42,18 +44,44 @@ pub fn document() -> OpenApi {
         .description(Some("One address for every model: the registry's API and the gateway's routes."))
         .build();
     add_errors(&mut document);
+    add_name_patterns(&mut document);
     gateway::add(&mut document);
     document
+}
+
+/// Parameters of paths that are names.
+const NAMES: &[&str] = &["workspace", "name", "model_name", "adapter", "config", "deployment"];
+
+fn add_name_patterns(document: &mut OpenApi) {
+    for item in document.paths.paths.values_mut() {
+        for operation in operations(item) {
+            for parameter in operation.parameters.iter_mut().flatten() {
+                let RefOr::T(parameter) = parameter else { continue };
+                if parameter.parameter_in == ParameterIn::Path {
+                    let schema = match parameter.name.as_str() {
+                        "entity_type" => "EntityTypeName",
+                        name if NAMES.contains(&name) => "Name",
+                        _ => continue,
+                    };
+                    parameter.schema = Some(Ref::from_schema_name(schema).into());
+                }
+            }
+        }
+    }
+}
+
+fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
+    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
 }
 
 fn add_errors(document: &mut OpenApi) {
     let mut schemas = vec![(ErrorAnswer::name().into_owned(), ErrorAnswer::schema())];
     ErrorAnswer::schemas(&mut schemas);
+    schemas.push((EntityTypeName::name().into_owned(), EntityTypeName::schema()));
     document.components.get_or_insert_default().schemas.extend(schemas);
-    let content = || Content::new(Some(utoipa::openapi::Ref::from_schema_name(ErrorAnswer::name())));
+    let content = || Content::new(Some(Ref::from_schema_name(ErrorAnswer::name())));
     for item in document.paths.paths.values_mut() {
-        let operations = [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch];
-        for operation in operations.into_iter().flatten() {
+        for operation in operations(item) {
             for (status, description) in ERRORS {
                 let response = ResponseBuilder::new()
                     .description(*description)

@@ -26,7 +26,7 @@ pub struct CreateProvider {
 /// Everything an owner may set; what is left out is not set.
 #[derive(Deserialize, ToSchema)]
 pub struct ReplaceProvider {
-    #[schema(value_type = Option<schema::Project>)]
+    #[schema(value_type = Option<schema::ProjectLabel>)]
     project: Option<String>,
     #[schema(max_length = 1000)]
     description: Option<String>,
