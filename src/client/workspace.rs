@@ -13,7 +13,7 @@ pub const WORKSPACE: Noun = Noun {
         Column("CREATED", Cell::Age("/created_at")),
         Column("DESCRIPTION", Cell::Text("/description")),
     ],
-    change: Change::Whole(Way::Put, &["description"]),
+    change: Change::Whole(Way::Put),
     required: &[],
     first: "nimgate workspace create NAME",
     next: |_| "nimgate provider create NAME --url URL --key-env VARIABLE --workspace {name}",

@@ -35,10 +35,7 @@ pub const CONFIG: Noun = Noun {
         Column("GPUS", Cell::Of(|value| text(part(value, "/executor_config", "gpu")))),
         Column("UPDATED", Cell::Age("/updated_at")),
     ],
-    change: Change::Whole(
-        Way::Post,
-        &["description", "engine", "model_spec", "executor_config", "model_entity_id", OLDER],
-    ),
+    change: Change::Whole(Way::Post),
     required: &[(&["/executor_config/gpu", "/nim_deployment/gpu"], "--gpus N")],
     first: "nimgate deployment-config create NAME --model MODEL --gpus N",
     next: |_| "nimgate deployment create {name} --config {name} --wait",

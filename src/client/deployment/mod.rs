@@ -38,7 +38,7 @@ pub const DEPLOYMENT: Noun = Noun {
         Column("UPDATED", Cell::Age("/updated_at")),
         Column("MESSAGE", Cell::Text("/status_message")),
     ],
-    change: Change::Whole(Way::Post, &["config"]),
+    change: Change::Whole(Way::Post),
     required: &[(&["/config"], "--config NAME")],
     first: "nimgate deploy NAME --image IMAGE --model MODEL --gpus N",
     next: |_| "nimgate deployment wait {name}",
@@ -46,6 +46,10 @@ pub const DEPLOYMENT: Noun = Noun {
 
 impl Fields for DeploymentFields {
     fn write(&self, body: &mut Body) {
+        if self.config.is_some() {
+            // The version of another config, or the one that ran until now, is not meant.
+            body.remove("config_version");
+        }
         body.text("config", &self.config);
         body.put("config_version", &self.config_version);
         body.text("project", &self.project);
@@ -172,6 +176,21 @@ mod tests {
             ]
         );
         assert_eq!(asked[1].1, r#"{"name":"d","config":"d"}"#);
+    }
+
+    #[test]
+    fn the_same_config_again_means_its_latest_version() {
+        let now = json!({"name": "d", "config": "c", "config_version": 2, "status": "READY", "project": "x"});
+        let update = |fields: DeploymentFields| {
+            let mut body = Body::settable(&now);
+            fields.write(&mut body);
+            body.json()
+        };
+        let config = Some("c".to_owned());
+        let latest = update(DeploymentFields { config: config.clone(), ..DeploymentFields::default() });
+        assert_eq!(latest, json!({"config": "c", "project": "x"}));
+        let third = update(DeploymentFields { config_version: Some(3), ..DeploymentFields::default() });
+        assert_eq!(third, json!({"config": "c", "project": "x", "config_version": 3}));
     }
 
     #[tokio::test]

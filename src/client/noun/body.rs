@@ -12,6 +12,24 @@ use crate::client::error::ClientError;
 /// Longest body read from a file or standard input.
 const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
+/// What a server says about an object and nobody sets: found out, counted or given by it.
+const READ_ONLY: [&str; 14] = [
+    "id",
+    "workspace",
+    "created_at",
+    "created_by",
+    "updated_at",
+    "updated_by",
+    "entity_version",
+    "auth_context",
+    "served_models",
+    "model_provider_id",
+    "status",
+    "status_message",
+    "status_history",
+    "name",
+];
+
 /// A JSON object that grows field by field.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Body(Map<String, Value>);
@@ -51,6 +69,13 @@ impl Body {
     pub fn of(value: &Value, fields: &[&str]) -> Self {
         let set = |field: &&&str| value.get(**field).is_some_and(|value| !value.is_null());
         Self(fields.iter().filter(set).map(|field| ((*field).to_owned(), value[*field].clone())).collect())
+    }
+
+    /// All of an object that can be set, also what this command has no flag for.
+    pub fn settable(value: &Value) -> Self {
+        let mut fields = value.as_object().cloned().unwrap_or_default();
+        fields.retain(|field, value| !value.is_null() && !READ_ONLY.contains(&field.as_str()));
+        Self(fields)
     }
 
     pub fn json(&self) -> Value {

@@ -48,8 +48,8 @@ pub struct Noun {
 pub enum Change {
     /// Fields that are not sent stay. These are read first, because flags may change a part of them.
     Patch(&'static [&'static str]),
-    /// All of these fields are sent, so that those which are not named stay.
-    Whole(Way, &'static [&'static str]),
+    /// Everything is sent, so that what is not named stays.
+    Whole(Way),
 }
 
 /// What a whole body is sent with.
@@ -164,9 +164,8 @@ impl Noun {
         let (method, before) = match self.change {
             _ if source.file.is_some() => (self.change.method(), Body::read(source)?),
             Change::Patch([]) => (Method::PATCH, Body::default()),
-            Change::Patch(kept) | Change::Whole(_, kept) => {
-                (self.change.method(), Body::of(&self.fetch(api, name).await?, kept))
-            }
+            Change::Patch(parts) => (Method::PATCH, Body::of(&self.fetch(api, name).await?, parts)),
+            Change::Whole(_) => (self.change.method(), Body::settable(&self.fetch(api, name).await?)),
         };
         let mut body = before.clone();
         fields.write(&mut body);
@@ -175,7 +174,7 @@ impl Noun {
             let noun = self.name;
             return Err(ClientError::Usage(format!("nothing to change; see: nimgate {noun} update --help")));
         }
-        if matches!(self.change, Change::Whole(..)) {
+        if matches!(self.change, Change::Whole(_)) {
             self.check_whole(name, &body)?;
         }
         let path = self.one(api, name);
@@ -199,8 +198,8 @@ impl Change {
     fn method(self) -> Method {
         match self {
             Self::Patch(_) => Method::PATCH,
-            Self::Whole(Way::Put, _) => Method::PUT,
-            Self::Whole(Way::Post, _) => Method::POST,
+            Self::Whole(Way::Put) => Method::PUT,
+            Self::Whole(Way::Post) => Method::POST,
         }
     }
 }

@@ -33,22 +33,7 @@ pub const PROVIDER: Noun = Noun {
         Column("URL", Cell::Text("/host_url")),
         Column("MESSAGE", Cell::Text("/status_message")),
     ],
-    change: Change::Whole(
-        Way::Put,
-        &[
-            "project",
-            "description",
-            "host_url",
-            "api_key_secret_name",
-            "auth_header_format",
-            "enabled_models",
-            "default_extra_body",
-            "default_extra_headers",
-            "required_extra_body",
-            "required_extra_headers",
-            "model_deployment_id",
-        ],
-    ),
+    change: Change::Whole(Way::Put),
     required: &[(&["/host_url"], "--url URL")],
     first: "nimgate provider create NAME --url URL --key-env VARIABLE",
     next: |_| "nimgate provider get {name}",
@@ -230,7 +215,7 @@ mod tests {
             testing::json(
                 200,
                 r#"{"name":"p","host_url":"http://h","api_key_secret_name":"s","description":"old",
-                    "status":"READY","served_models":[],"project":null}"#,
+                    "status":"READY","served_models":[],"project":null,"replay":"safe"}"#,
             )
         })
         .await;
@@ -244,7 +229,7 @@ mod tests {
         assert_eq!(asked[1].0, "PUT /apis/models/v2/workspaces/default/providers/p");
         let sent: Value = serde_json::from_str(&asked[1].1).unwrap();
         let expected = json!({"description": "old", "host_url": "http://h", "api_key_secret_name": null,
-                              "enabled_models": ["m"]});
+                              "enabled_models": ["m"], "replay": "safe"});
         assert_eq!(sent, expected);
     }
 }
