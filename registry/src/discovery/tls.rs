@@ -1,4 +1,6 @@
-//! TLS to providers: verified always, with the public roots and the operator's own.
+//! TLS to providers: verified always, with the system's roots and the operator's own.
+//!
+//! The same roots as the gateway's: a provider that discovery trusts must be one that requests reach.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +17,13 @@ use super::verdict::Failure;
 use crate::store::OpenError;
 
 pub fn connector(extra_roots: Option<&Path>) -> Result<TlsConnector, OpenError> {
-    let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+    let system = rustls_native_certs::load_native_certs();
+    if system.certs.is_empty() {
+        tracing::warn!("the system has no trusted roots; TLS providers need upstream_ca");
+    }
+    let mut roots = RootCertStore::empty();
+    // A system may hold roots that are odd: those are left out.
+    roots.add_parsable_certificates(system.certs);
     if let Some(path) = extra_roots {
         let failed = |reason: String| OpenError::UpstreamCa { path: path.to_owned(), reason };
         let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
