@@ -17,13 +17,13 @@ use super::verdict::Failure;
 use crate::store::OpenError;
 
 pub fn connector(extra_roots: Option<&Path>) -> Result<TlsConnector, OpenError> {
-    let system = rustls_native_certs::load_native_certs();
-    if system.certs.is_empty() {
-        tracing::warn!("the system has no trusted roots; TLS providers need upstream_ca");
-    }
+    let system = rustls_native_certs::load_native_certs().unwrap_or_else(|error| {
+        tracing::warn!(%error, "the system's trusted roots can't be read; TLS providers need upstream_ca");
+        Vec::new()
+    });
     let mut roots = RootCertStore::empty();
     // A system may hold roots that are odd: those are left out.
-    roots.add_parsable_certificates(system.certs);
+    roots.add_parsable_certificates(system);
     if let Some(path) = extra_roots {
         let failed = |reason: String| OpenError::UpstreamCa { path: path.to_owned(), reason };
         let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
