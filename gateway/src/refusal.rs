@@ -216,9 +216,14 @@ impl Refusal {
                     .into();
             }
             R::ModelEmpty => return "Invalid model: \"model\" is empty".into(),
-            R::ModelUnknown { workspace, name } => format!(
-                "No VirtualModel named '{workspace}/{name}' was found. GET /v1/models lists what this gateway serves"
-            ),
+            R::ModelUnknown { workspace, name } => {
+                // A body may name the model with its workspace.
+                let bare = name.strip_prefix(workspace.as_str()).and_then(|rest| rest.strip_prefix('/'));
+                let name = bare.unwrap_or(name);
+                format!(
+                    "No VirtualModel named '{workspace}/{name}' was found. GET /v1/models lists what this gateway serves"
+                )
+            }
             R::ModelNotServed { id } => format!("Model entity not found for {id}: no provider serves it now"),
             R::ProviderUnknown { workspace, name } => {
                 format!("Model provider not found for {workspace}/{name}")
@@ -276,8 +281,10 @@ mod tests {
 
     #[test]
     fn an_unknown_model_is_an_openai_not_found() {
-        let refusal = Refusal::ModelUnknown { workspace: "default".into(), name: "x".into() };
-        assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
-        assert!(refusal.body().detail.contains("'default/x'"));
+        for name in ["x", "default/x"] {
+            let refusal = Refusal::ModelUnknown { workspace: "default".into(), name: name.into() };
+            assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
+            assert!(refusal.body().detail.contains("'default/x'"));
+        }
     }
 }
