@@ -50,6 +50,13 @@ impl Fields for FilesetFields {
         body.put("custom_fields", &self.custom_fields);
         body.about(&self.about);
     }
+
+    fn write_defaults(&self, body: &mut Body) {
+        // Where local files lie is the server's choice; a file that was made from an answer still names it.
+        if body.text_at("/storage/type").as_deref() == Some("local") {
+            body.remove("storage");
+        }
+    }
 }
 
 pub async fn run(command: FilesetCommand) -> Result<(), ClientError> {

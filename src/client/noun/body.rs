@@ -82,17 +82,20 @@ impl Body {
         Value::Object(self.0.clone())
     }
 
-    /// Whether a JSON pointer leads to something.
-    pub fn has(&self, pointer: &str) -> bool {
-        let mut value = self.0.get(pointer.split('/').nth(1).unwrap_or_default());
-        for part in pointer.split('/').skip(2) {
-            value = value.and_then(|value| value.get(part));
-        }
-        value.is_some_and(|value| !value.is_null())
+    fn at(&self, pointer: &str) -> Option<&Value> {
+        let mut parts = pointer.split('/').skip(1);
+        let first = self.0.get(parts.next()?);
+        parts.fold(first, |value, part| value?.get(part))
     }
 
-    pub fn text_at(&self, field: &str) -> Option<String> {
-        self.0.get(field).and_then(Value::as_str).map(str::to_owned)
+    /// Whether a JSON pointer leads to something.
+    pub fn has(&self, pointer: &str) -> bool {
+        self.at(pointer).is_some_and(|value| !value.is_null())
+    }
+
+    /// The text that a JSON pointer leads to.
+    pub fn text_at(&self, pointer: &str) -> Option<String> {
+        self.at(pointer)?.as_str().map(str::to_owned)
     }
 
     pub fn remove(&mut self, field: &str) {

@@ -92,7 +92,7 @@ impl Noun {
         fields: &F,
     ) -> Result<(String, Body), ClientError> {
         let mut body = Body::read(source)?;
-        let Some(name) = name.or_else(|| body.text_at("name")) else {
+        let Some(name) = name.or_else(|| body.text_at("/name")) else {
             return Err(ClientError::Usage(format!(
                 "the {} has no name; give it as NAME or in --file",
                 self.name

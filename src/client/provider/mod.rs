@@ -100,7 +100,7 @@ async fn update(args: Update<ProviderFields, FarConnection>) -> Result<(), Clien
         let mut body = Body::default();
         body.text("api_key_secret_name", &fields.secret.clone().or(present));
         store_key(&api, &args.name, &fields, &mut body).await?;
-        fields.secret = body.text_at("api_key_secret_name");
+        fields.secret = body.text_at("/api_key_secret_name");
     }
     let value = PROVIDER.replace(&api, &args.name, &args.source, &fields).await?;
     PROVIDER.tell_done(&api, connection.view.output, &value, &args.name, Done::Updated)
@@ -133,7 +133,7 @@ async fn store_key(
 ) -> Result<(), ClientError> {
     let Some(variable) = &fields.key_env else { return Ok(()) };
     let key = from_environment(variable)?;
-    let secret = body.text_at("api_key_secret_name").unwrap_or_else(|| name.to_owned());
+    let secret = body.text_at("/api_key_secret_name").unwrap_or_else(|| name.to_owned());
     api.store_secret(&secret, &key, &format!("key of provider {name}")).await?;
     body.text("api_key_secret_name", &Some(secret));
     Ok(())
