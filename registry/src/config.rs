@@ -22,6 +22,22 @@ pub struct RegistryConfig {
     /// The value of the secret `system/ngc-api-key`.
     pub ngc_api_key: Option<SecretString>,
     pub discovery: DiscoveryConfig,
+    pub deployments: DeploymentConfig,
+}
+
+/// What deployments may do, and what happens to their records.
+#[derive(Debug, Clone)]
+pub struct DeploymentConfig {
+    /// Whether configs may name a plugin that parses tool calls: code that runs in the model server.
+    pub tool_call_plugins: bool,
+    /// How long the record of a deleted deployment can still be read.
+    pub deleted_kept: Duration,
+}
+
+impl Default for DeploymentConfig {
+    fn default() -> Self {
+        Self { tool_call_plugins: false, deleted_kept: DELETED_KEPT }
+    }
 }
 
 /// How providers are asked for their models.
@@ -76,6 +92,10 @@ pub const ROTATION_BATCH: u32 = 64;
 pub const LOCK_WAIT_MAX: Duration = Duration::from_secs(2);
 /// The check of the database at start is cut off after this.
 pub const QUICK_CHECK_MAX: Duration = Duration::from_secs(10);
+
+/// How long a DELETED deployment is shown before its record goes. Clients that wait for the end look
+/// every three seconds and wait until there is nothing: they see it once, and are not kept longer.
+pub const DELETED_KEPT: Duration = Duration::from_secs(4);
 
 /// Models of one provider that become routable.
 pub const MODELS_PER_PROVIDER_MAX: usize = 10_000;

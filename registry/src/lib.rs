@@ -1,7 +1,7 @@
 //! nimgate's control plane: workspaces, secrets, providers and models in SQLite, and the routes that
 //! follow from them, pushed to gateways.
 //!
-//! Layers: `api` (thin handlers) and `discovery` call `store`; `store` and `publish` know `domain`;
+//! Layers: `api` (thin handlers), `discovery` and `reconcile` call `store`; `store` and `publish` know `domain`;
 //! `domain` knows no SQL, no HTTP and no clock.
 //!
 //! Absent on purpose: authentication of callers (the gateway's public listener decides who gets
@@ -15,6 +15,7 @@ mod error;
 mod keys;
 mod offline;
 mod publish;
+mod reconcile;
 mod server;
 mod store;
 #[cfg(test)]
@@ -27,7 +28,7 @@ use std::sync::{Arc, Weak};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::{DiscoveryConfig, RegistryConfig, SecretAccess};
+pub use config::{DeploymentConfig, DiscoveryConfig, RegistryConfig, SecretAccess};
 pub use error::Error;
 pub use keys::Rotation;
 pub use offline::{Backup, BackupError, back_up, is_in_use, verify};
@@ -103,6 +104,12 @@ impl Registry {
     /// Looks after all providers until told to stop.
     pub fn run_discovery(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
         discovery::run(self.clone(), stop)
+    }
+
+    /// Brings deployments to the state that is asked for, and empties workspaces that are to go, until
+    /// told to stop.
+    pub fn run_reconcile(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
+        reconcile::run(self.clone(), stop)
     }
 
     /// The present snapshot, and each later one.

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gateway::{Gateway, Stop};
 use proto_shared::egress::EgressPolicy;
-use registry::{DiscoveryConfig, OpenError, Registry, RegistryConfig, WeakRegistry};
+use registry::{DeploymentConfig, DiscoveryConfig, OpenError, Registry, RegistryConfig, WeakRegistry};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -152,9 +152,14 @@ impl Serving {
     fn new(registry: &Registry) -> Self {
         let (stop, stopped) = watch::channel(false);
         let mut tasks = JoinSet::new();
-        let discovery = registry.run_discovery(stopped);
+        let discovery = registry.run_discovery(stopped.clone());
+        let reconciler = registry.run_reconcile(stopped);
         tasks.spawn(async move {
             discovery.await;
+            Ok(())
+        });
+        tasks.spawn(async move {
+            reconciler.await;
             Ok(())
         });
         Self { stop, tasks }
@@ -207,6 +212,7 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
             upstream_ca: settings.upstream_ca.clone(),
             ..DiscoveryConfig::default()
         },
+        deployments: DeploymentConfig::default(),
     };
     Registry::open(config).await.map_err(|e| {
         // A key made a moment ago opens nothing, and would stand in the way of the one to be restored.

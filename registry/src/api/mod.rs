@@ -8,6 +8,8 @@
 //! - One view has a place for a secret's value, in `secret_access`; no error repeats one.
 
 pub mod body;
+mod deployment_configs;
+mod deployments;
 mod documents;
 mod entities;
 mod feed;
@@ -52,6 +54,8 @@ fn routes() -> OpenApiRouter<Registry> {
         .merge(models::routes())
         .merge(prompts::routes())
         .merge(providers::routes())
+        .merge(deployment_configs::routes())
+        .merge(deployments::routes())
 }
 
 pub fn router(registry: &Registry) -> Router {

@@ -35,6 +35,32 @@ pub fn last<'p>(pairs: &'p Pairs, name: &str) -> Option<&'p str> {
     pairs.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
+/// The number of a version, as a path or a query has it. Whether there is such a version is for others.
+pub fn version(text: &str) -> Result<i64, Error> {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        let text: String = text.chars().take(64).collect();
+        let reason = format!("Invalid version '{text}': must be a positive integer");
+        return Err(Error::refused("version", reason));
+    }
+    Ok(text.parse().unwrap_or(i64::MAX))
+}
+
+/// A parameter that is on or off; off when left out.
+pub fn switch(pairs: &Pairs, name: &str) -> Result<bool, Error> {
+    let Some((_, text)) = pairs.iter().rev().find(|(key, _)| key == name) else { return Ok(false) };
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" | "" => Ok(false),
+        _ => Err(Error::Invalid(vec![issue(
+            name,
+            "bool_parsing",
+            "Input should be a valid boolean, unable to interpret input".into(),
+            text,
+        )])),
+    }
+}
+
 fn number(name: &str, text: Option<&str>, default: u32, max: u32, issues: &mut Vec<Issue>) -> u32 {
     let Some(text) = text else { return default };
     let (kind, msg) = match text.trim().parse::<i64>() {

@@ -95,6 +95,7 @@ const FREE_JSON: &[&str] = &[
     "required_extra_body",
     "resources",
     "response_format",
+    "tolerations",
     "tool_choice",
 ];
 

@@ -10,6 +10,12 @@ use utoipa::{IntoParams, ToSchema};
 #[expect(dead_code, reason = "a schema; values are names of their kind")]
 pub struct Name(String);
 
+/// A name, of at most 60 characters: with the number of a version behind it, it is a name too.
+#[derive(ToSchema)]
+#[schema(pattern = "^[a-z](?!.*--)[a-z0-9\\-@.+_]{1,62}(?<!-)$", max_length = 60, example = "my-deployment")]
+#[expect(dead_code, reason = "a schema; values are names of their kind")]
+pub struct VersionedName(String);
+
 /// A project: a label of the user's.
 #[derive(ToSchema)]
 #[schema(pattern = "^[\\w\\-./]+$", max_length = 255)]

@@ -4,7 +4,7 @@ use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use proto_shared::WorkspaceName;
 use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -16,7 +16,7 @@ use crate::Registry;
 use crate::store::workspaces;
 
 pub fn routes() -> OpenApiRouter<Registry> {
-    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read))
+    OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, update, delete))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -27,7 +27,29 @@ pub struct CreateWorkspace {
     description: Option<String>,
 }
 
+/// What is left out stays as it is.
+#[derive(Deserialize, ToSchema)]
+pub struct UpdateWorkspace {
+    #[schema(max_length = 1000)]
+    description: Option<String>,
+}
+
 impl RequestBody for CreateWorkspace {}
+impl RequestBody for UpdateWorkspace {}
+
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+#[expect(dead_code, reason = "a schema; without authentication there are no roles to wait for")]
+struct CreationParams {
+    /// Whether to answer only when the creator's role holds everywhere; it always does
+    wait_role_propagation: Option<bool>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct WorkspaceDeletion {
+    message: &'static str,
+    id: String,
+}
 
 #[derive(Serialize, ToSchema)]
 pub struct Workspace {
@@ -55,7 +77,7 @@ impl From<crate::domain::Workspace> for Workspace {
 }
 
 #[utoipa::path(
-    post, path = "/apis/entities/v2/workspaces", tag = "workspaces",
+    post, path = "/apis/entities/v2/workspaces", tag = "workspaces", params(CreationParams),
     request_body = CreateWorkspace, responses((status = 201, body = Workspace)),
 )]
 async fn create(State(registry): State<Registry>, Valid(workspace): Valid<CreateWorkspace>) -> Reply {
@@ -86,4 +108,34 @@ async fn list(State(registry): State<Registry>, Query(pairs): Query<Pairs>) -> R
 async fn read(State(registry): State<Registry>, Path(name): Path<String>) -> Reply {
     let workspace = registry.inner.store.read(move |connection| workspaces::get(connection, &name)).await?;
     Ok(reply::object(StatusCode::OK, Workspace::from(workspace)))
+}
+
+#[utoipa::path(
+    put, path = "/apis/entities/v2/workspaces/{name}", tag = "workspaces",
+    request_body = UpdateWorkspace, responses((status = 200, body = Workspace)),
+)]
+async fn update(
+    State(registry): State<Registry>,
+    Path(name): Path<String>,
+    Valid(change): Valid<UpdateWorkspace>,
+) -> Reply {
+    let updated = registry
+        .inner
+        .store
+        .write(move |write| workspaces::update(write, &name, change.description.as_deref()))
+        .await?;
+    Ok(reply::written(StatusCode::OK, updated, Workspace::from))
+}
+
+/// Takes its routes away at once; it stays visible until everything in it is removed.
+#[utoipa::path(
+    delete, path = "/apis/entities/v2/workspaces/{name}", tag = "workspaces",
+    responses((status = 200, body = WorkspaceDeletion)),
+)]
+async fn delete(State(registry): State<Registry>, Path(name): Path<String>) -> Reply {
+    let begun = registry.inner.store.write(move |write| workspaces::begin_deletion(write, &name)).await?;
+    Ok(reply::written(StatusCode::OK, begun, |workspace| WorkspaceDeletion {
+        message: "Workspace marked for deletion",
+        id: workspace.name.into(),
+    }))
 }

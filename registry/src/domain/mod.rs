@@ -5,21 +5,27 @@
 //! - No I/O, no clock, no SQL, no HTTP here.
 
 pub mod access;
+pub mod deployment;
+pub mod deployment_config;
+pub mod deployment_spec;
 pub mod document;
 pub mod entity;
 pub mod extra_headers;
 pub mod filter;
 pub mod id;
+pub mod observed;
 pub mod page;
 pub mod prompt;
 pub mod provider;
+pub mod quantity;
 pub mod records;
 pub mod routes;
 pub mod timestamp;
 
+pub use deployment::{Deployment, DeploymentStatus};
 pub use document::Document;
 pub use id::EntityId;
 pub use page::{Direction, ListRules, Page, PageRequest, Sort, SortKey};
 pub use provider::{Provider, ProviderSpec, ProviderStatus, ServedModel};
-pub use records::{Model, Secret, Workspace};
+pub use records::{Contents, Model, Secret, Workspace};
 pub use timestamp::Timestamp;

@@ -14,6 +14,39 @@ pub struct Workspace {
     pub updated: Timestamp,
 }
 
+/// What a workspace holds, in the order in which it goes when the workspace does: whatever points at
+/// something goes before it. Deployments go first of all, by their own way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Contents {
+    ServedModels,
+    Providers,
+    VirtualModels,
+    Models,
+    Adapters,
+    Prompts,
+    Filesets,
+    DeploymentConfigs,
+    Secrets,
+    Entities,
+    Projects,
+}
+
+impl Contents {
+    pub const ALL: [Self; 11] = [
+        Self::ServedModels,
+        Self::Providers,
+        Self::VirtualModels,
+        Self::Models,
+        Self::Adapters,
+        Self::Prompts,
+        Self::Filesets,
+        Self::DeploymentConfigs,
+        Self::Secrets,
+        Self::Entities,
+        Self::Projects,
+    ];
+}
+
 /// What may be told about a secret. Its value is absent on purpose.
 #[derive(Debug, Clone)]
 pub struct Secret {

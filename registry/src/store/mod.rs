@@ -9,10 +9,13 @@
 
 pub mod backup;
 pub mod connection;
+pub mod deployment_configs;
+pub mod deployments;
 pub mod documents;
 pub mod entities;
 mod error;
 mod filter;
+pub mod leaving;
 pub mod lock;
 mod migrations;
 pub mod models;
@@ -22,10 +25,12 @@ pub mod projects;
 pub mod prompts;
 pub mod providers;
 mod readers;
+pub mod reconciling;
 pub mod rotation;
 pub mod routes;
 pub mod secrets;
 pub mod served;
+mod versions;
 pub mod workspaces;
 mod writer;
 
@@ -70,6 +75,11 @@ impl Store {
         F: FnOnce(&rusqlite::Connection) -> Result<T, Error> + Send + 'static,
     {
         self.readers.run(job).await
+    }
+
+    /// Notified after every commit that leaves something to do for the reconciler.
+    pub fn to_reconcile(&self) -> Arc<tokio::sync::Notify> {
+        self.writer.to_reconcile()
     }
 
     /// Whether writes are taken.

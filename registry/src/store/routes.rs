@@ -33,7 +33,7 @@ impl RouteCache {
             .prepare_cached("SELECT installation, generation FROM registry")?
             .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
         let workspaces = connection
-            .prepare_cached("SELECT name FROM workspaces ORDER BY seq")?
+            .prepare_cached("SELECT name FROM workspaces WHERE deleting_us IS NULL ORDER BY seq")?
             .query_map([], |row| parsed(row, 0))?
             .collect::<Result<Vec<_>, _>>()?;
         let providers = self.read_providers(connection)?;
@@ -47,7 +47,10 @@ impl RouteCache {
 
     fn read_providers(&mut self, connection: &Connection) -> Result<Vec<Arc<KeyedProvider>>, Error> {
         let rows = connection
-            .prepare_cached("SELECT seq, route_generation FROM providers ORDER BY seq")?
+            .prepare_cached(
+                "SELECT p.seq, p.route_generation FROM providers p JOIN workspaces w ON w.name = p.workspace \
+                 WHERE w.deleting_us IS NULL ORDER BY p.seq",
+            )?
             .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
             .collect::<Result<Vec<(i64, i64)>, _>>()?;
         let mut next = HashMap::with_capacity(rows.len());

@@ -58,14 +58,54 @@ pub fn listed<'n>(connection: &Connection, name: &'n str) -> Result<Option<&'n s
     Err(Error::NotFound(format!("Workspace '{name}' not found")))
 }
 
-/// Before something is made in it.
+/// Before something is made or changed in it: it is there, and not on its way out.
 pub fn require_target(connection: &Connection, name: &str) -> Result<WorkspaceName, Error> {
     let no_workspace = || Error::NoWorkspace(name.chars().take(255).collect());
-    if exists(connection, name)? {
-        WorkspaceName::new(name).map_err(|_| no_workspace())
-    } else {
-        Err(no_workspace())
+    match is_leaving(connection, name)? {
+        Some(false) => WorkspaceName::new(name).map_err(|_| no_workspace()),
+        Some(true) => Err(leaving(name)),
+        None => Err(no_workspace()),
     }
+}
+
+/// Whether it is on its way out; `None` when there is no such workspace.
+fn is_leaving(connection: &Connection, name: &str) -> Result<Option<bool>, Error> {
+    let leaving = connection
+        .prepare_cached("SELECT deleting_us IS NOT NULL FROM workspaces WHERE name = ?1")?
+        .query_row([name], |row| row.get(0));
+    Ok(leaving.optional()?)
+}
+
+fn leaving(name: &str) -> Error {
+    Error::Conflict(format!("Workspace '{name}' is being deleted; wait until it is gone, or use another"))
+}
+
+/// Changes what is given.
+pub fn update(write: &Write<'_>, name: &str, description: Option<&str>) -> Result<Workspace, Error> {
+    get(write, name)?;
+    require_target(write, name)?;
+    write
+        .prepare_cached(
+            "UPDATE workspaces SET description = coalesce(?2, description), updated_us = ?3 WHERE name = ?1",
+        )?
+        .execute((name, description, write.now().0))?;
+    get(write, name)
+}
+
+/// Takes its routes away at once, and has the reconciler remove what it holds, and then itself.
+pub fn begin_deletion(write: &Write<'_>, name: &str) -> Result<Workspace, Error> {
+    get(write, name)?;
+    if BUILT_IN.contains(&name) {
+        return Err(Error::Forbidden(format!("Workspace '{name}' is built in and can't be deleted")));
+    }
+    if is_leaving(write, name)? == Some(false) {
+        write.touch_routes()?;
+        write
+            .prepare_cached("UPDATE workspaces SET deleting_us = ?2, updated_us = ?2 WHERE name = ?1")?
+            .execute((name, write.now().0))?;
+    }
+    write.wake_reconciler();
+    get(write, name)
 }
 
 pub fn insert(

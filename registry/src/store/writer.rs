@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use super::lock::DataLock;
 use super::{Committed, StoreError, connection};
@@ -31,12 +31,14 @@ struct JobEnd {
 pub struct Writer {
     jobs: SyncSender<Job>,
     alive: Arc<()>,
+    to_reconcile: Arc<Notify>,
 }
 
 /// A transaction of the writer.
 pub struct Write<'c> {
     transaction: Transaction<'c>,
     generation: Cell<Option<i64>>,
+    wakes_reconciler: Cell<bool>,
     now: Timestamp,
 }
 
@@ -60,6 +62,11 @@ impl Write<'_> {
             .query_row([], |row| row.get(0))?;
         self.generation.set(Some(generation));
         Ok(generation)
+    }
+
+    /// Says that this transaction leaves something to do for the reconciler.
+    pub fn wake_reconciler(&self) {
+        self.wakes_reconciler.set(true);
     }
 }
 
@@ -90,7 +97,12 @@ impl Writer {
             // The queue's receiver is gone with the closure: every write says that the store stopped.
             tracing::error!(%error, "can't start the writer");
         }
-        Self { jobs, alive }
+        Self { jobs, alive, to_reconcile: Arc::default() }
+    }
+
+    /// Notified after every commit that leaves something to do; one notice stands for all before it.
+    pub fn to_reconcile(&self) -> Arc<Notify> {
+        Arc::clone(&self.to_reconcile)
     }
 
     pub fn is_alive(&self) -> bool {
@@ -103,11 +115,17 @@ impl Writer {
         F: FnOnce(&Write<'_>) -> Result<T, Error> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
+        let to_reconcile = self.to_reconcile();
         let job: Job = Box::new(move |connection| {
             if answer.is_closed() {
                 return JobEnd { routes_changed: false, connection_is_bad: false };
             }
-            let result = transact(connection, work);
+            let result = transact(connection, work).map(|(committed, wakes_reconciler)| {
+                if wakes_reconciler {
+                    to_reconcile.notify_one();
+                }
+                committed
+            });
             let end = JobEnd {
                 routes_changed: matches!(&result, Ok(Committed { generation: Some(_), .. })),
                 connection_is_bad: matches!(&result, Err(Error::Store(e)) if e.is_fatal_for_connection()),
@@ -127,13 +145,15 @@ impl Writer {
 fn transact<T>(
     connection: &mut Connection,
     work: impl FnOnce(&Write<'_>) -> Result<T, Error>,
-) -> Result<Committed<T>, Error> {
+) -> Result<(Committed<T>, bool), Error> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let write = Write { transaction, generation: Cell::new(None), now: now() };
+    let write =
+        Write { transaction, generation: Cell::new(None), wakes_reconciler: Cell::new(false), now: now() };
     let value = work(&write)?;
     let generation = write.generation.get().and_then(|g| u64::try_from(g).ok());
+    let wakes_reconciler = write.wakes_reconciler.get();
     write.transaction.commit()?;
-    Ok(Committed { value, generation })
+    Ok((Committed { value, generation }, wakes_reconciler))
 }
 
 fn run(path: &Path, connection: Connection, queue: &Receiver<Job>, committed: &SyncSender<()>) {

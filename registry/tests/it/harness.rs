@@ -15,7 +15,7 @@ use proto_shared::caller::{CALLER_HEADER, Caller};
 use proto_shared::egress::EgressPolicy;
 use proto_shared::feed::GENERATION_HEADER;
 use proto_shared::{KeyRing, RouteSnapshot};
-use registry::{DiscoveryConfig, Registry, RegistryConfig, SecretAccess};
+use registry::{DeploymentConfig, DiscoveryConfig, Registry, RegistryConfig, SecretAccess};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -31,6 +31,9 @@ pub const SECRETS: &str = "/apis/secrets/v2/workspaces/default/secrets";
 pub const MODELS: &str = "/apis/models/v2/workspaces/default/models";
 pub const WORKSPACES: &str = "/apis/entities/v2/workspaces";
 pub const PROMPTS: &str = "/apis/models/v2/workspaces/default/prompts";
+
+pub const CONFIGS: &str = "/apis/models/v2/workspaces/default/deployment-configs";
+pub const DEPLOYMENTS: &str = "/apis/models/v2/workspaces/default/deployments";
 
 pub struct Harness {
     pub registry: Registry,
@@ -53,6 +56,7 @@ pub fn config(dir: &Path, key: &Arc<KeyRing>) -> RegistryConfig {
             timeout: Duration::from_secs(2),
             ..DiscoveryConfig::default()
         },
+        deployments: DeploymentConfig::default(),
     }
 }
 
@@ -64,6 +68,14 @@ impl Harness {
     }
 
     pub async fn with(config: RegistryConfig, dir: Arc<TempDir>) -> Self {
+        let mut harness = Self::without_reconciler(config, dir).await;
+        let reconciler = harness.registry.run_reconcile(harness.stop.subscribe());
+        harness.tasks.push(tokio::spawn(reconciler));
+        harness
+    }
+
+    /// Takes orders, and does not follow them.
+    pub async fn without_reconciler(config: RegistryConfig, dir: Arc<TempDir>) -> Self {
         let key = Arc::clone(&config.master_key);
         let registry = Registry::open(config).await.unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -146,13 +158,19 @@ impl Harness {
 
     /// Asks for a provider until it `holds`.
     pub async fn provider_where(&self, name: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let path = format!("{PROVIDERS}/{name}");
+        self.answer_where(&path, |answer| answer.status == StatusCode::OK && holds(&answer.body)).await.body
+    }
+
+    /// Asks again and again until the answer `holds`.
+    pub async fn answer_where(&self, path: &str, holds: impl Fn(&Answer) -> bool) -> Answer {
         let start = Instant::now();
         loop {
-            let answer = self.get(&format!("{PROVIDERS}/{name}")).await;
-            if answer.status == StatusCode::OK && holds(&answer.body) {
-                return answer.body;
+            let answer = self.get(path).await;
+            if holds(&answer) {
+                return answer;
             }
-            assert!(start.elapsed() < DEADLINE, "in time, the provider was only {}", answer.body);
+            assert!(start.elapsed() < DEADLINE, "in time, the answer was only {}", answer.text);
             tokio::time::sleep(POLL_INTERVAL).await;
         }
     }

@@ -4,6 +4,8 @@
 
 mod access;
 mod backup;
+mod deployment_configs;
+mod deployments;
 mod discovery;
 mod durability;
 mod entities;

@@ -1,0 +1,102 @@
+//! What a deployment looks like on the wire.
+
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::api::schema::AuthContext;
+use crate::domain::deployment::StatusEntry;
+use crate::domain::provider::ServedModel;
+use crate::domain::{self, DeploymentStatus, Provider};
+
+/// One version of a deployment.
+#[derive(Serialize, ToSchema)]
+#[schema(as = ModelDeployment)]
+pub struct Deployment {
+    id: String,
+    name: String,
+    workspace: String,
+    project: Option<String>,
+    created_at: String,
+    updated_at: String,
+    /// The number of this version, from 1
+    entity_version: i64,
+    config: String,
+    config_version: i64,
+    status: DeploymentStatus,
+    status_message: String,
+    /// Oldest first; the last one is the present state
+    status_history: Vec<HistoryItem>,
+    model_provider_id: Option<String>,
+    auth_context: AuthContext,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = ModelDeploymentStatusHistoryItem)]
+pub struct HistoryItem {
+    timestamp: String,
+    status: DeploymentStatus,
+    status_message: String,
+}
+
+/// The models that a deployment serves.
+#[derive(Serialize, ToSchema)]
+pub struct DeploymentModels {
+    pub workspace: String,
+    pub name: String,
+    pub models: Vec<DeploymentModel>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub struct DeploymentModel {
+    workspace: String,
+    name: String,
+    /// `workspace/name`
+    model_entity_id: String,
+    /// What the model server calls it
+    served_model_name: String,
+}
+
+impl From<domain::Deployment> for Deployment {
+    fn from(deployment: domain::Deployment) -> Self {
+        let lifecycle = &deployment.lifecycle;
+        Self {
+            status: lifecycle.status(),
+            status_message: lifecycle.message().to_owned(),
+            status_history: lifecycle.history().iter().map(HistoryItem::from).collect(),
+            id: deployment.id.to_string(),
+            name: deployment.name.into(),
+            workspace: deployment.workspace.into(),
+            project: deployment.project,
+            created_at: deployment.created.to_wire(),
+            updated_at: deployment.updated.to_wire(),
+            entity_version: deployment.version,
+            config: deployment.config,
+            config_version: deployment.config_version,
+            model_provider_id: deployment.model_provider_id,
+            auth_context: AuthContext::default(),
+        }
+    }
+}
+
+impl From<&StatusEntry> for HistoryItem {
+    fn from(entry: &StatusEntry) -> Self {
+        Self {
+            timestamp: format!("{}Z", entry.at.to_wire()),
+            status: entry.status,
+            status_message: entry.message.clone(),
+        }
+    }
+}
+
+impl DeploymentModel {
+    pub fn all_of(provider: Provider) -> Vec<Self> {
+        let workspace = String::from(provider.workspace);
+        let model = |ServedModel { name, served_name, .. }| Self {
+            model_entity_id: format!("{workspace}/{name}"),
+            workspace: workspace.clone(),
+            name: String::from(name),
+            served_model_name: served_name,
+        };
+        provider.served.into_iter().map(model).collect()
+    }
+}

@@ -1,0 +1,303 @@
+//! Deployments: all versions of each, and how far each has come.
+//!
+//! Invariants:
+//! - Status, message and history are written together, from a [`Lifecycle`].
+//! - Every write that leaves something to do wakes the reconciler.
+
+use proto_shared::WorkspaceName;
+use proto_shared::names::EntityName;
+use rusqlite::{Connection, OptionalExtension, Row};
+
+use super::documents::{CREATED_AT, NAME, PROJECT, UPDATED_AT, WORKSPACE};
+use super::page::{self, Source, json, parsed, to_json};
+use super::writer::Write;
+use super::{deployment_configs, versions};
+use crate::domain::deployment::{Lifecycle, TransitionError};
+use crate::domain::filter::{Field, FieldKind};
+use crate::domain::{Deployment, DeploymentStatus, EntityId, ListRules, Page, PageRequest, Timestamp};
+use crate::error::Error;
+
+const TABLE: &str = "deployments";
+const COLUMNS: &str = "seq, id, workspace, name, version, project, config, config_version, status, \
+    status_message, status_us, status_history, provider, created_us, updated_us";
+/// Each deployment with the provider that its controller named, or else one that names the deployment.
+macro_rules! with_provider {
+    ($holds:literal) => {
+        concat!(
+            "(SELECT d.*, coalesce(d.model_provider_id, (SELECT p.workspace || '/' || p.name FROM providers p \
+             WHERE p.model_deployment_id = d.workspace || '/' || d.name AND p.workspace = d.workspace \
+             ORDER BY p.seq LIMIT 1)) AS provider \
+             FROM deployments d WHERE ",
+            $holds,
+            ") AS deployments"
+        )
+    };
+}
+const ALL_VERSIONS: &str = with_provider!("TRUE");
+const LATEST_VERSIONS: &str = with_provider!("d.latest");
+
+pub const LIST: ListRules = ListRules {
+    pages_min: 1,
+    ..ListRules::with(&[
+        WORKSPACE,
+        PROJECT,
+        Field { name: "status", kind: FieldKind::Text, column: "status" },
+        Field { name: "config", kind: FieldKind::Text, column: "config" },
+        Field { name: "model_provider_id", kind: FieldKind::Text, column: "provider" },
+        NAME,
+        Field { name: "status_message", kind: FieldKind::Text, column: "status_message" },
+        CREATED_AT,
+        UPDATED_AT,
+    ])
+};
+
+/// Which versions are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Versions {
+    Latest,
+    All,
+}
+
+/// What an owner asks to run.
+#[derive(Debug, Clone)]
+pub struct Order {
+    pub project: Option<String>,
+    pub config: String,
+    /// Absent: the latest.
+    pub config_version: Option<i64>,
+}
+
+/// How a deletion ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deletion {
+    /// It is on its way out.
+    Begun,
+    /// It was gone already; now its record is too.
+    Forgotten,
+}
+
+fn decode(row: &Row<'_>) -> rusqlite::Result<Deployment> {
+    let status: String = row.get(8)?;
+    let status = status.parse().unwrap_or(DeploymentStatus::Unknown);
+    Ok(Deployment {
+        seq: row.get(0)?,
+        id: EntityId::stored(row.get(1)?),
+        workspace: parsed(row, 2)?,
+        name: parsed(row, 3)?,
+        version: row.get(4)?,
+        project: row.get(5)?,
+        config: row.get(6)?,
+        config_version: row.get(7)?,
+        lifecycle: Lifecycle::stored(status, row.get(9)?, Timestamp(row.get(10)?), json(row, 11)?),
+        model_provider_id: row.get(12)?,
+        created: Timestamp(row.get(13)?),
+        updated: Timestamp(row.get(14)?),
+    })
+}
+
+pub fn list(
+    connection: &Connection,
+    workspace: Option<&str>,
+    versions: Versions,
+    request: &PageRequest,
+) -> Result<Page<Deployment>, Error> {
+    let from = if versions == Versions::All { ALL_VERSIONS } else { LATEST_VERSIONS };
+    let source = Source { from, columns: COLUMNS, has_workspace: true };
+    page::list(connection, source, workspace, request, decode)
+}
+
+/// All versions, newest first.
+pub fn versions(connection: &Connection, workspace: &str, name: &str) -> Result<Vec<Deployment>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {ALL_VERSIONS} WHERE workspace = ?1 AND name = ?2 ORDER BY version DESC"
+    );
+    let rows =
+        connection.prepare_cached(&sql)?.query_map([workspace, name], decode)?.collect::<Result<_, _>>();
+    Ok(rows?)
+}
+
+fn find(
+    connection: &Connection,
+    workspace: &str,
+    name: &str,
+    version: Option<i64>,
+) -> Result<Option<Deployment>, Error> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM {ALL_VERSIONS} \
+         WHERE workspace = ?1 AND name = ?2 AND iif(?3 IS NULL, latest, version = ?3)"
+    );
+    Ok(connection.prepare_cached(&sql)?.query_row((workspace, name, version), decode).optional()?)
+}
+
+/// The latest version, or (`Some`) a particular one.
+pub fn get(
+    connection: &Connection,
+    workspace: &str,
+    name: &str,
+    version: Option<i64>,
+) -> Result<Deployment, Error> {
+    find(connection, workspace, name, version)?.ok_or_else(|| not_found(workspace, name, version))
+}
+
+fn not_found(workspace: &str, name: &str, version: Option<i64>) -> Error {
+    let version = version.map(|version| format!(" version '{version}'")).unwrap_or_default();
+    Error::NotFound(format!("Deployment '{workspace}/{name}'{version} not found"))
+}
+
+pub fn by_seq(connection: &Connection, seq: i64) -> Result<Option<Deployment>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM {ALL_VERSIONS} WHERE seq = ?1");
+    Ok(connection.prepare_cached(&sql)?.query_row([seq], decode).optional()?)
+}
+
+/// Stores version 1. A name whose deployment is DELETED is free again.
+pub fn insert(
+    write: &Write<'_>,
+    workspace: &WorkspaceName,
+    name: &EntityName,
+    order: &Order,
+) -> Result<Deployment, Error> {
+    let known = versions(write, workspace.as_str(), name.as_str())?;
+    if known.iter().any(|version| version.lifecycle.status() != DeploymentStatus::Deleted) {
+        return Err(Error::AlreadyExists(format!(
+            "Deployment with workspace '{workspace}' and name '{name}' already exists"
+        )));
+    }
+    for version in known {
+        forget(write, &version)?;
+    }
+    let lifecycle = Lifecycle::created(write.now());
+    insert_next(write, workspace, name, order, &lifecycle, None)
+}
+
+/// Stores the version after the latest.
+pub fn insert_version(
+    write: &Write<'_>,
+    workspace: &WorkspaceName,
+    name: &EntityName,
+    order: Order,
+) -> Result<Deployment, Error> {
+    let latest = find(write, workspace.as_str(), name.as_str(), None)?.ok_or_else(|| {
+        let reason = format!("Deployment with workspace '{workspace}' and name '{name}' does not exist");
+        Error::refused("name", reason)
+    })?;
+    if matches!(latest.lifecycle.status(), DeploymentStatus::Deleting | DeploymentStatus::Deleted) {
+        let text =
+            format!("Deployment '{workspace}/{name}' is being deleted; create it anew when it is gone");
+        return Err(Error::Conflict(text));
+    }
+    let order = Order { project: latest.project, ..order };
+    let lifecycle = Lifecycle::updated(write.now());
+    insert_next(write, workspace, name, &order, &lifecycle, latest.model_provider_id.as_deref())
+}
+
+fn insert_next(
+    write: &Write<'_>,
+    workspace: &WorkspaceName,
+    name: &EntityName,
+    order: &Order,
+    lifecycle: &Lifecycle,
+    provider: Option<&str>,
+) -> Result<Deployment, Error> {
+    let config_version = pinned_version(write, workspace, order)?;
+    let version = versions::next(write, TABLE, workspace.as_str(), name.as_str())?;
+    write
+        .prepare_cached(
+            "INSERT INTO deployments (id, workspace, name, version, project, config, config_version, status, \
+             status_message, status_us, status_history, model_provider_id, latest, created_us, updated_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, TRUE, ?13, ?13)",
+        )?
+        .execute((
+            write.new_id("model-deployment").as_str(),
+            workspace.as_str(),
+            name.as_str(),
+            version,
+            &order.project,
+            &order.config,
+            config_version,
+            lifecycle.status().as_str(),
+            lifecycle.message(),
+            lifecycle.since().0,
+            to_json(&lifecycle.history())?,
+            provider,
+            write.now().0,
+        ))?;
+    write.wake_reconciler();
+    get(write, workspace.as_str(), name.as_str(), Some(version))
+}
+
+/// The version of the config that the deployment stands on from now on.
+fn pinned_version(connection: &Connection, workspace: &WorkspaceName, order: &Order) -> Result<i64, Error> {
+    let Order { config, config_version, .. } = order;
+    let found = deployment_configs::find(connection, workspace.as_str(), config, *config_version)?;
+    found.map(|found| found.version).ok_or_else(|| {
+        let version = config_version.map(|version| format!(" version '{version}'")).unwrap_or_default();
+        let reason = format!("Deployment config '{workspace}/{config}'{version} does not exist");
+        Error::refused(if config_version.is_some() { "config_version" } else { "config" }, reason)
+    })
+}
+
+/// Changes the lifecycle of a stored deployment by `step`, and stores it if that changed anything.
+pub fn change(
+    write: &Write<'_>,
+    deployment: &mut Deployment,
+    step: impl FnOnce(&mut Lifecycle, Timestamp) -> Result<bool, TransitionError>,
+) -> Result<bool, Error> {
+    let changed = step(&mut deployment.lifecycle, write.now())
+        .map_err(|refused| Error::Conflict(refused.to_string()))?;
+    if !changed {
+        return Ok(false);
+    }
+    let lifecycle = &deployment.lifecycle;
+    write
+        .prepare_cached(
+            "UPDATE deployments SET status = ?2, status_message = ?3, status_us = ?4, status_history = ?5, \
+             updated_us = ?4 WHERE seq = ?1",
+        )?
+        .execute((
+            deployment.seq,
+            lifecycle.status().as_str(),
+            lifecycle.message(),
+            lifecycle.since().0,
+            to_json(&lifecycle.history())?,
+        ))?;
+    write.wake_reconciler();
+    Ok(true)
+}
+
+/// Records which provider routes to it.
+pub fn set_provider(write: &Write<'_>, deployment: &Deployment, provider: &str) -> Result<(), Error> {
+    write
+        .prepare_cached("UPDATE deployments SET model_provider_id = ?2, updated_us = ?3 WHERE seq = ?1")?
+        .execute((deployment.seq, provider, write.now().0))?;
+    Ok(())
+}
+
+/// Begins the deletion of all versions, or (`Some`) of one. What is DELETED already is forgotten.
+pub fn delete(
+    write: &Write<'_>,
+    workspace: &str,
+    name: &str,
+    version: Option<i64>,
+) -> Result<Deletion, Error> {
+    let mut asked = versions(write, workspace, name)?;
+    asked.retain(|deployment| version.is_none_or(|version| deployment.version == version));
+    if asked.is_empty() {
+        return Err(not_found(workspace, name, version));
+    }
+    let is_deleted = |deployment: &Deployment| deployment.lifecycle.status() == DeploymentStatus::Deleted;
+    if asked.iter().all(is_deleted) {
+        asked.iter().try_for_each(|deployment| forget(write, deployment))?;
+        return Ok(Deletion::Forgotten);
+    }
+    for deployment in asked.iter_mut().filter(|deployment| !is_deleted(deployment)) {
+        let why = "Deployment deletion requested";
+        change(write, deployment, |lifecycle, now| lifecycle.request_deletion(why, now))?;
+    }
+    Ok(Deletion::Begun)
+}
+
+/// Removes the record of one version.
+pub fn forget(write: &Write<'_>, deployment: &Deployment) -> Result<(), Error> {
+    write.prepare_cached("DELETE FROM deployments WHERE seq = ?1")?.execute([deployment.seq])?;
+    versions::settle(write, TABLE, deployment.workspace.as_str(), deployment.name.as_str())
+}
