@@ -12,7 +12,7 @@ pub use crate::domain::access::SecretAccess;
 
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
-    /// Holds the database, its lock and nothing else. Made with mode 0700 when missing.
+    /// Holds the database, its lock and the files of filesets. Made with mode 0700 when missing.
     pub data_dir: PathBuf,
     /// Shared with the gateway of the same process, and replaced when its file is read again.
     pub master_key: Arc<KeyRing>,
@@ -23,6 +23,7 @@ pub struct RegistryConfig {
     pub ngc_api_key: Option<SecretString>,
     pub discovery: DiscoveryConfig,
     pub deployments: DeploymentConfig,
+    pub files: FilesConfig,
 }
 
 /// What deployments may do, and what happens to their records.
@@ -37,6 +38,30 @@ pub struct DeploymentConfig {
 impl Default for DeploymentConfig {
     fn default() -> Self {
         Self { tool_call_plugins: false, deleted_kept: DELETED_KEPT }
+    }
+}
+
+/// How files of filesets come and go.
+#[derive(Debug, Clone)]
+pub struct FilesConfig {
+    /// Longest file. Beyond: 413.
+    pub file_bytes_max: u64,
+    /// An upload that brings next to nothing for this long, and a download of which nothing is taken, is cut.
+    pub idle_timeout: Duration,
+    /// Uploads at a time. Beyond: 503.
+    pub uploads_max: usize,
+    /// Downloads at a time. Beyond: 503.
+    pub downloads_max: usize,
+}
+
+impl Default for FilesConfig {
+    fn default() -> Self {
+        Self {
+            file_bytes_max: 1 << 40,
+            idle_timeout: Duration::from_secs(30),
+            uploads_max: 32,
+            downloads_max: 128,
+        }
     }
 }
 
@@ -79,6 +104,13 @@ pub const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 pub const CONNECTIONS_MAX: usize = 1024;
 /// How long open requests may go on once the registry was told to stop.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What one transfer of a file holds in memory.
+pub const TRANSFER_BUFFER_BYTES: usize = 256 * 1024;
+/// What an upload must bring within the idle time-out to go on.
+pub const UPLOAD_PROGRESS_BYTES_MIN: u64 = 16 * 1024;
+/// Files in one answer. Beyond: 400, and a folder has to be named.
+pub const FILES_LISTED_MAX: usize = 100_000;
 
 /// Writes that wait for the writer. Beyond: 503.
 pub const WRITE_QUEUE_MAX: usize = 256;

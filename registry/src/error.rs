@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::files::FileError;
 use crate::store::StoreError;
 
 /// Why a call failed.
@@ -26,6 +27,13 @@ pub enum Error {
     /// The call is understood and not allowed.
     #[error("{0}")]
     Forbidden(String),
+    #[error("{0}")]
+    Unauthorized(String),
+    /// The call makes sense, and nothing here does it.
+    #[error("{0}")]
+    NotImplemented(String),
+    #[error(transparent)]
+    Files(#[from] FileError),
     /// The state of the thing does not allow it.
     #[error("{0}")]
     Conflict(String),

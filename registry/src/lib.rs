@@ -12,6 +12,7 @@ pub mod config;
 mod discovery;
 mod domain;
 mod error;
+mod files;
 mod keys;
 mod offline;
 mod publish;
@@ -28,7 +29,7 @@ use std::sync::{Arc, Weak};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::{DeploymentConfig, DiscoveryConfig, RegistryConfig, SecretAccess};
+pub use config::{DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, SecretAccess};
 pub use error::Error;
 pub use keys::Rotation;
 pub use offline::{Backup, BackupError, back_up, is_in_use, verify};
@@ -45,6 +46,7 @@ pub struct Registry {
 struct Inner {
     config: RegistryConfig,
     store: store::Store,
+    files: files::FileStore,
     published: watch::Receiver<Arc<Published>>,
     client: discovery::Client,
     /// Held by a rotation: there is one at a time.
@@ -71,12 +73,18 @@ impl Registry {
         let client = discovery::Client::new(&config)?;
         let folder = config.data_dir.clone();
         let key = Arc::clone(&config.master_key);
+        let file_limits = config.files.clone();
         let opening = tokio::task::spawn_blocking(move || {
             let opened = store::open(&folder, &key.keys())?;
-            publish::start(opened)
-                .map_err(|error| OpenError::Corrupt { path: folder, reason: error.to_string() })
+            let corrupt = |reason: String| OpenError::Corrupt { path: folder.clone(), reason };
+            let filesets =
+                store::filesets::ids(&opened.reader).map_err(|error| corrupt(error.to_string()))?;
+            let files = files::FileStore::open(&folder, &file_limits, &filesets)
+                .map_err(|source| OpenError::DataDir { path: folder.join("files"), source })?;
+            let (store, published) = publish::start(opened).map_err(|error| corrupt(error.to_string()))?;
+            Ok((store, files, published))
         });
-        let (store, published) = opening.await.map_err(|error| OpenError::DataDir {
+        let (store, files, published) = opening.await.map_err(|error| OpenError::DataDir {
             path: config.data_dir.clone(),
             source: io::Error::other(error),
         })??;
@@ -88,7 +96,8 @@ impl Registry {
             // The disk may be full, and reading goes on.
             tracing::error!(%error, "the secret system/ngc-api-key stays as it was");
         }
-        Ok(Self { inner: Arc::new(Inner { config, store, published, client, rotating: Default::default() }) })
+        let rotating = tokio::sync::Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { config, store, files, published, client, rotating }) })
     }
 
     /// Serves API and feed on a Unix socket with mode 0600 until told to stop.

@@ -10,7 +10,7 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
-use registry::SecretAccess;
+use registry::{FilesConfig, SecretAccess};
 
 use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
@@ -48,6 +48,8 @@ pub struct Settings {
     pub cors: AllowedOrigins,
     pub upstream_ca: Option<PathBuf>,
     pub threads: NonZeroUsize,
+    /// Longest file of a fileset.
+    pub file_bytes_max: u64,
     pub insecure_no_auth: bool,
     pub limits: Limits,
 }
@@ -58,6 +60,8 @@ const LISTEN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOS
 const ADMIN_DEFAULT: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9080);
 const THREADS_MIN: usize = 2;
 const THREADS_MAX: usize = 1024;
+/// 1 PiB.
+const FILE_BYTES_MAX_MAX: u64 = 1 << 50;
 const LISTENERS_MAX: usize = 64;
 /// Linux takes 107 bytes for the path of a Unix socket.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -102,6 +106,7 @@ impl Settings {
             cors: reader.cors(),
             upstream_ca: reader.path(keys::UPSTREAM_CA),
             threads: reader.threads(around),
+            file_bytes_max: reader.file_bytes_max(),
             insecure_no_auth,
             limits: reader.limits(),
         };
@@ -340,6 +345,16 @@ impl Reader {
                 fallback
             }
         }
+    }
+
+    fn file_bytes_max(&mut self) -> u64 {
+        let fallback = FilesConfig::default().file_bytes_max;
+        let Some(n) = self.number(keys::FILES_FILE_BYTES_MAX) else { return fallback };
+        if (1..=FILE_BYTES_MAX_MAX).contains(&n) {
+            return n;
+        }
+        self.problem(keys::FILES_FILE_BYTES_MAX, format!("must be from 1 to {FILE_BYTES_MAX_MAX}"));
+        fallback
     }
 
     fn limits(&mut self) -> Limits {

@@ -52,6 +52,7 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::UPSTREAM_CA => path(settings.upstream_ca.as_deref()?),
         keys::THREADS => Some(integer(settings.threads.get() as u64)),
         keys::SECRETS_ACCESS => Some((settings.secret_access == SecretAccess::Loopback).into()),
+        keys::FILES_FILE_BYTES_MAX => Some(integer(settings.file_bytes_max)),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),
         _ => {
             let row = limits::ROWS.iter().find(|row| row.key == key)?;

@@ -147,7 +147,7 @@ fn a_data_folder_too_deep_for_a_socket_is_refused() {
 #[test]
 fn what_check_prints_is_a_file_with_the_same_meaning() {
     let file = "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nthreads = 3\nmaster_key_file = \"k\"\n\
-                [egress]\nallow = [\"10.0.0.0/8\", \".corp.example\"]\n[secrets]\naccess = false\n[limits]\ndrain_timeout_ms = 5\n\
+                [egress]\nallow = [\"10.0.0.0/8\", \".corp.example\"]\n[secrets]\naccess = false\n[files]\nfile_bytes_max = 7\n[limits]\ndrain_timeout_ms = 5\n\
                 [tls]\ncertificate = \"c\"\nkey = \"k\"";
     let first = read(Role::Gateway, file, &[("NIMGATE_ACCESS_LOG", "stderr")], vec![]).unwrap();
     let shown = first.show();

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use gateway::{Gateway, Stop};
 use proto_shared::egress::EgressPolicy;
-use registry::{DeploymentConfig, DiscoveryConfig, OpenError, Registry, RegistryConfig, WeakRegistry};
+use registry::{
+    DeploymentConfig, DiscoveryConfig, FilesConfig, OpenError, Registry, RegistryConfig, WeakRegistry,
+};
 use tokio::net::{TcpListener, UnixStream};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -213,6 +215,7 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
             ..DiscoveryConfig::default()
         },
         deployments: DeploymentConfig::default(),
+        files: FilesConfig { file_bytes_max: settings.file_bytes_max, ..FilesConfig::default() },
     };
     Registry::open(config).await.map_err(|e| {
         // A key made a moment ago opens nothing, and would stand in the way of the one to be restored.

@@ -13,6 +13,9 @@ mod deployments;
 mod documents;
 mod entities;
 mod feed;
+mod files;
+mod filesets;
+mod hugging_face;
 mod keys;
 mod members;
 mod models;
@@ -56,22 +59,38 @@ fn routes() -> OpenApiRouter<Registry> {
         .merge(providers::routes())
         .merge(deployment_configs::routes())
         .merge(deployments::routes())
+        .merge(filesets::routes())
+        .merge(files::routes())
+        .merge(hugging_face::routes())
+}
+
+/// Documented routes that carry whole files, and so have limits of their own.
+fn transfers() -> OpenApiRouter<Registry> {
+    OpenApiRouter::new().merge(files::transfers()).merge(hugging_face::transfers())
 }
 
 pub fn router(registry: &Registry) -> Router {
     let (router, _) = routes().split_for_parts();
+    let (transfers, _) = transfers().split_for_parts();
     router
         .route(openapi::PATH, get(openapi::serve))
         .route(FEED_PATH, get(feed::feed))
+        .layer(middleware::from_fn(limit_time))
+        .merge(transfers)
         .layer(middleware::from_fn(finish))
         .with_state(registry.clone())
 }
 
-/// Limits the time of every call, and gives a JSON body to every error that has none.
-async fn finish(request: Request, next: Next) -> Response {
+/// Limits the time of a call.
+async fn limit_time(request: Request, next: Next) -> Response {
     let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
-        Ok(response) => reply::with_error_body(response),
+        Ok(response) => response,
         Err(_) => reply::timed_out(changes),
     }
+}
+
+/// Gives a JSON body to every error that has none.
+async fn finish(request: Request, next: Next) -> Response {
+    reply::with_error_body(next.run(request).await)
 }

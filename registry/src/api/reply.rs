@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::schema::{PageView, Pagination};
 use crate::domain::page::{ListRules, Page, PageRequest};
 use crate::error::{Error, Issue};
+use crate::files::FileError;
 use crate::store::{Committed, StoreError};
 
 pub type Reply = Result<Response, Error>;
@@ -87,6 +88,9 @@ pub fn page_view<T, V: Serialize>(
 /// What users wrote as free JSON keeps its nulls: there they mean something.
 const FREE_JSON: &[&str] = &[
     "custom_fields",
+    "schema",
+    "schema_defs",
+    "schemas_by_path",
     "data",
     "default_extra_body",
     "ownership",
@@ -141,6 +145,11 @@ impl IntoResponse for Error {
             Self::Filter(_) => {
                 (S::BAD_REQUEST, ErrorBody::new(text, INVALID, "invalid_filter").with_param("filter"))
             }
+            Self::Unauthorized(_) => (S::UNAUTHORIZED, ErrorBody::new(text, INVALID, "unauthorized")),
+            Self::NotImplemented(_) => {
+                (S::NOT_IMPLEMENTED, ErrorBody::new(text, "server_error", "not_implemented"))
+            }
+            Self::Files(error) => of_files(&error, text),
             Self::Seal(_) | Self::Schema(_) => internal(&text),
             Self::Store(StoreError::Sqlite(_)) => internal(&text),
             Self::Store(StoreError::DiskFull) => {
@@ -152,8 +161,10 @@ impl IntoResponse for Error {
         };
         let mut headers = HeaderMap::new();
         match status {
-            // SDKs try a conflict again unless they are told not to.
-            S::CONFLICT => headers.insert("x-should-retry", HeaderValue::from_static("false")),
+            // SDKs try these again unless they are told not to.
+            S::CONFLICT | S::NOT_IMPLEMENTED => {
+                headers.insert("x-should-retry", HeaderValue::from_static("false"))
+            }
             S::SERVICE_UNAVAILABLE => headers.insert(RETRY_AFTER, HeaderValue::from_static("1")),
             _ => None,
         };
@@ -162,6 +173,28 @@ impl IntoResponse for Error {
 }
 
 const INVALID: &str = "invalid_request_error";
+
+fn of_files(error: &FileError, text: String) -> (StatusCode, ErrorBody) {
+    use StatusCode as S;
+    match error {
+        FileError::Path(_) => {
+            (S::BAD_REQUEST, ErrorBody::new(text, INVALID, "invalid_value").with_param("path"))
+        }
+        FileError::NotFound | FileError::FilesetGone => {
+            (S::NOT_FOUND, ErrorBody::new(text, "not_found_error", "not_found"))
+        }
+        FileError::IsFolder | FileError::BelowFile => {
+            (S::CONFLICT, ErrorBody::new(text, "conflict_error", "conflict"))
+        }
+        FileError::DiskFull => (S::INSUFFICIENT_STORAGE, ErrorBody::new(text, "server_error", "disk_full")),
+        FileError::TooLong(_) => (S::PAYLOAD_TOO_LARGE, ErrorBody::new(text, INVALID, "body_too_long")),
+        FileError::TooMany(_) => (S::BAD_REQUEST, ErrorBody::new(text, INVALID, "too_many_files")),
+        FileError::Busy => (S::SERVICE_UNAVAILABLE, ErrorBody::new(text, "server_error", "busy")),
+        FileError::TooSlow => (S::REQUEST_TIMEOUT, ErrorBody::new(text, INVALID, "body_timeout")),
+        FileError::Cut => (S::BAD_REQUEST, ErrorBody::new(text, INVALID, "body_cut")),
+        FileError::Io(_) => internal(&text),
+    }
+}
 
 /// What went wrong inside is for the log.
 fn internal(text: &str) -> (StatusCode, ErrorBody) {

@@ -11,6 +11,7 @@ pub mod deployment_spec;
 pub mod document;
 pub mod entity;
 pub mod extra_headers;
+pub mod fileset;
 pub mod filter;
 pub mod id;
 pub mod observed;

@@ -14,6 +14,7 @@ pub mod deployments;
 pub mod documents;
 pub mod entities;
 mod error;
+pub mod filesets;
 mod filter;
 pub mod leaving;
 pub mod lock;

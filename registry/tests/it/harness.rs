@@ -15,7 +15,7 @@ use proto_shared::caller::{CALLER_HEADER, Caller};
 use proto_shared::egress::EgressPolicy;
 use proto_shared::feed::GENERATION_HEADER;
 use proto_shared::{KeyRing, RouteSnapshot};
-use registry::{DeploymentConfig, DiscoveryConfig, Registry, RegistryConfig, SecretAccess};
+use registry::{DeploymentConfig, DiscoveryConfig, FilesConfig, Registry, RegistryConfig, SecretAccess};
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -30,6 +30,7 @@ pub const PROVIDERS: &str = "/apis/models/v2/workspaces/default/providers";
 pub const SECRETS: &str = "/apis/secrets/v2/workspaces/default/secrets";
 pub const MODELS: &str = "/apis/models/v2/workspaces/default/models";
 pub const WORKSPACES: &str = "/apis/entities/v2/workspaces";
+pub const FILESETS: &str = "/apis/files/v2/workspaces/default/filesets";
 pub const PROMPTS: &str = "/apis/models/v2/workspaces/default/prompts";
 
 pub const CONFIGS: &str = "/apis/models/v2/workspaces/default/deployment-configs";
@@ -57,6 +58,7 @@ pub fn config(dir: &Path, key: &Arc<KeyRing>) -> RegistryConfig {
             ..DiscoveryConfig::default()
         },
         deployments: DeploymentConfig::default(),
+        files: FilesConfig::default(),
     }
 }
 
@@ -140,6 +142,11 @@ impl Harness {
         Answer::read(sender.send_request(request).await.unwrap()).await
     }
 
+    /// A call without a body, for an answer that need not be text.
+    pub async fn bytes(&self, method: Method, path: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send(method, path, headers, b"").await
+    }
+
     pub async fn get(&self, path: &str) -> Answer {
         self.call(Method::GET, path, None).await
     }
@@ -195,6 +202,8 @@ pub async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
 pub struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
+    pub bytes: Bytes,
+    /// What of the bytes is text.
     pub text: String,
     /// Null when there is none.
     pub body: Value,
@@ -204,9 +213,9 @@ impl Answer {
     async fn read(response: http::Response<Incoming>) -> Self {
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.unwrap().to_bytes();
-        let text = String::from_utf8(bytes.to_vec()).unwrap();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         let body = serde_json::from_str(&text).unwrap_or_default();
-        Self { status: head.status, headers: head.headers, text, body }
+        Self { status: head.status, headers: head.headers, bytes, text, body }
     }
 
     #[track_caller]

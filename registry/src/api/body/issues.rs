@@ -40,7 +40,11 @@ fn push(error: &ValidationError<'_>, echo: Echo, issues: &mut Vec<Issue>) {
     if let Kind::AnyOf { context } | Kind::OneOfNotValid { context } = error.kind()
         && let Some(branch) = nearest(context)
     {
-        branch.iter().for_each(|error| push(error, echo, issues));
+        match branch.iter().find(|error| is_other_type(error)) {
+            // The value is of no form at all: what a form of another type lacks does not matter.
+            Some(other) => issues.push(unknown_type(other, context, echo)),
+            None => branch.iter().for_each(|error| push(error, echo, issues)),
+        }
         return;
     }
     let mut loc = place(error.instance_path());
@@ -50,11 +54,32 @@ fn push(error: &ValidationError<'_>, echo: Echo, issues: &mut Vec<Issue>) {
         return;
     }
     let (kind, msg) = described(error);
-    let input = match error.instance().as_ref() {
+    issues.push(Issue { kind, loc, msg, input: repeated(error, echo) });
+}
+
+/// A value whose `type` is none of those that there are.
+fn unknown_type(
+    error: &ValidationError<'_>,
+    branches: &[Vec<ValidationError<'static>>],
+    echo: Echo,
+) -> Issue {
+    let mut types: Vec<String> = Vec::new();
+    for other in branches.iter().flatten().filter(|other| is_other_type(other)) {
+        match other.kind() {
+            Kind::Enum { options } => types.extend(options.as_array().into_iter().flatten().map(quoted)),
+            Kind::Constant { expected_value } => types.push(quoted(expected_value)),
+            _ => {}
+        }
+    }
+    let msg = format!("Input should be {}", either(&types));
+    Issue { kind: "union_tag_invalid", loc: place(error.instance_path()), msg, input: repeated(error, echo) }
+}
+
+fn repeated(error: &ValidationError<'_>, echo: Echo) -> Value {
+    match error.instance().as_ref() {
         value if echo == Echo::Input && may_be_repeated(value) => value.clone(),
         _ => Value::Null,
-    };
-    issues.push(Issue { kind, loc, msg, input });
+    }
 }
 
 /// Of several forms none of which fits: the one that fits best. Null is never meant.
@@ -68,8 +93,16 @@ fn nearest<'e>(branches: &'e [Vec<ValidationError<'static>>]) -> Option<&'e Vec<
     let depth = |branch: &&Vec<ValidationError<'_>>| {
         branch.iter().map(|error| error.instance_path().as_str().len()).max().unwrap_or_default()
     };
-    // The first of the deepest: forms are listed by how usual they are.
-    branches.iter().filter(|branch| !is_null_form(branch)).rev().max_by_key(depth)
+    // The form that the value says it is; else the first of the deepest: forms are listed by how usual they are.
+    let has_its_type = |branch: &&Vec<ValidationError<'_>>| !branch.iter().any(is_other_type);
+    let fit = |branch: &&Vec<ValidationError<'_>>| (has_its_type(branch), depth(branch));
+    branches.iter().filter(|branch| !is_null_form(branch)).rev().max_by_key(fit)
+}
+
+/// Whether a value's `type` names another form than this one.
+fn is_other_type(error: &ValidationError<'_>) -> bool {
+    matches!(error.kind(), Kind::Enum { .. } | Kind::Constant { .. })
+        && error.instance_path().as_str().ends_with("/type")
 }
 
 fn place(path: &Location) -> Vec<Value> {

@@ -37,7 +37,7 @@ pub async fn serve() -> Response {
 
 /// The document as it is served.
 pub fn document() -> OpenApi {
-    let (_, mut document) = super::routes().split_for_parts();
+    let (_, mut document) = super::routes().merge(super::transfers()).split_for_parts();
     document.info = InfoBuilder::new()
         .title("nimgate")
         .version(env!("CARGO_PKG_VERSION"))

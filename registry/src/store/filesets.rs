@@ -1,0 +1,48 @@
+//! Filesets.
+
+use std::collections::HashSet;
+
+use rusqlite::Connection;
+
+use super::documents::{CREATED_AT, DESCRIPTION, Kind, NAME, PROJECT, UPDATED_AT, WORKSPACE};
+use crate::domain::fileset::FilesetBody;
+use crate::domain::filter::{Field, FieldKind};
+use crate::domain::{Document, ListRules, Sort};
+use crate::error::Error;
+
+pub struct Filesets;
+
+pub type Fileset = Document<FilesetBody>;
+
+impl Kind for Filesets {
+    type Body = FilesetBody;
+    const TABLE: &'static str = "filesets";
+    const ID: &'static str = "fileset";
+    const NOUN: &'static str = "Fileset";
+
+    fn not_found(workspace: &str, name: &str) -> Error {
+        Error::NotFound(format!("Fileset '{name}' not found in workspace '{workspace}'"))
+    }
+}
+
+const PURPOSE: Field =
+    Field { name: "purpose", kind: FieldKind::Text, column: "json_extract(body, '$.purpose')" };
+const STORAGE_TYPE: Field =
+    Field { name: "storage_type", kind: FieldKind::Text, column: "json_extract(body, '$.storage.type')" };
+
+pub const LIST: ListRules = ListRules {
+    default_size: 10,
+    size_max: 100,
+    default_sort: Sort::NEWEST_FIRST,
+    ..ListRules::with(&[NAME, DESCRIPTION, PURPOSE, STORAGE_TYPE, CREATED_AT, UPDATED_AT, WORKSPACE, PROJECT])
+};
+
+/// Whether the fileset with this id is still there.
+pub fn exists(connection: &Connection, id: &str) -> Result<bool, Error> {
+    Ok(connection.prepare_cached("SELECT 1 FROM filesets WHERE id = ?1")?.exists([id])?)
+}
+
+/// The ids of all filesets.
+pub fn ids(connection: &Connection) -> Result<HashSet<String>, rusqlite::Error> {
+    connection.prepare("SELECT id FROM filesets")?.query_map([], |row| row.get(0))?.collect()
+}
