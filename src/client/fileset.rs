@@ -36,6 +36,13 @@ pub const FILESET: Noun = Noun {
 const TOOL_CALLING: &str = "metadata.model.tool_calling";
 
 impl Fields for FilesetFields {
+    /// Where local files lie is the server's choice.
+    fn make_sendable(body: &mut Body) {
+        if body.text_at("/storage/type").as_deref() == Some("local") {
+            body.remove("storage");
+        }
+    }
+
     fn write(&self, body: &mut Body) {
         body.text("purpose", &self.purpose);
         body.put("storage", &self.storage);
@@ -49,13 +56,6 @@ impl Fields for FilesetFields {
         body.put(&format!("{TOOL_CALLING}.auto_tool_choice"), &self.auto_tool_choice);
         body.put("custom_fields", &self.custom_fields);
         body.about(&self.about);
-    }
-
-    fn write_defaults(&self, body: &mut Body) {
-        // Where local files lie is the server's choice; a file that was made from an answer still names it.
-        if body.text_at("/storage/type").as_deref() == Some("local") {
-            body.remove("storage");
-        }
     }
 }
 

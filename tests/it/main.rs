@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod at;
 mod cli;
+mod cli_deployments;
 mod cli_objects;
 mod drain;
 mod durability;

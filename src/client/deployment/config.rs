@@ -53,6 +53,13 @@ fn with_prefix(value: &Value, within: &str, first: &str, sign: &str, second: &st
 }
 
 impl Fields for ConfigFields {
+    /// An answer has both forms of the same; one is to be sent, and today's is the fuller one.
+    fn make_sendable(body: &mut Body) {
+        if body.has("/engine") {
+            body.remove(OLDER);
+        }
+    }
+
     fn write(&self, body: &mut Body) {
         let older = body.has(&format!("/{OLDER}"));
         let (spec, executor) = if older { (OLDER, OLDER) } else { ("model_spec", "executor_config") };
@@ -131,6 +138,7 @@ mod tests {
         let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
         let Command::Client(ClientCommand::DeploymentConfig(command)) = cli.command else { panic!("{line}") };
         let DeploymentConfigCommand::Create(args) = *command else { panic!("{line}") };
+        ConfigFields::make_sendable(&mut body);
         args.fields.write(&mut body);
         args.fields.write_defaults(&mut body);
         body.json()
@@ -157,13 +165,23 @@ mod tests {
     }
 
     #[test]
-    fn a_config_of_the_older_form_stays_in_its_form() {
+    fn a_file_in_the_older_form_stays_in_its_form() {
         let older =
             Body::of(&json!({"nim_deployment": {"image_name": "sim", "gpu": 1}}), &["nim_deployment"]);
         assert_eq!(
             body_of("--gpus 2 --model m", older),
             json!({"nim_deployment": {"image_name": "sim", "gpu": 2, "model_namespace": null, "model_name": "m"}})
         );
+    }
+
+    #[test]
+    fn of_both_forms_in_an_answer_one_is_sent() {
+        let shown = json!({"engine": "nim", "model_spec": {"model_name": "m"}, "executor_config": {"gpu": 1},
+                           "nim_deployment": {"model_name": "m", "gpu": 1}});
+        let sent = body_of("--gpus 2", Body::settable(&shown));
+        let expected =
+            json!({"engine": "nim", "model_spec": {"model_name": "m"}, "executor_config": {"gpu": 2}});
+        assert_eq!(sent, expected);
     }
 
     #[test]

@@ -39,6 +39,9 @@ pub trait Fields {
     /// Writes what was given.
     fn write(&self, body: &mut Body);
 
+    /// Takes out of a body that was made from an answer what can't be sent back.
+    fn make_sendable(_body: &mut Body) {}
+
     /// Writes what a new object has when nothing was given.
     fn write_defaults(&self, _body: &mut Body) {}
 

@@ -98,6 +98,7 @@ impl Noun {
                 self.name
             )));
         };
+        F::make_sendable(&mut body);
         body.put("name", &Some(&name));
         fields.write(&mut body);
         fields.write_defaults(&mut body);
@@ -161,12 +162,13 @@ impl Noun {
         source: &Source,
         fields: &F,
     ) -> Result<Value, ClientError> {
-        let (method, before) = match self.change {
+        let (method, mut before) = match self.change {
             _ if source.file.is_some() => (self.change.method(), Body::read(source)?),
             Change::Patch([]) => (Method::PATCH, Body::default()),
             Change::Patch(parts) => (Method::PATCH, Body::of(&self.fetch(api, name).await?, parts)),
             Change::Whole(_) => (self.change.method(), Body::settable(&self.fetch(api, name).await?)),
         };
+        F::make_sendable(&mut before);
         let mut body = before.clone();
         fields.write(&mut body);
         body.remove("name");

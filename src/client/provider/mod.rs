@@ -40,10 +40,13 @@ pub const PROVIDER: Noun = Noun {
 };
 
 impl Fields for ProviderFields {
-    fn write(&self, body: &mut Body) {
-        // What it is was found out by asking it; a file that was made from an answer may still say so.
+    /// Its status is found out by asking it.
+    fn make_sendable(body: &mut Body) {
         body.remove("status");
         body.remove("status_message");
+    }
+
+    fn write(&self, body: &mut Body) {
         body.text("host_url", &self.url);
         body.text("api_key_secret_name", &self.secret);
         body.text("auth_header_format", &self.auth_header_format);
@@ -205,7 +208,7 @@ mod tests {
     fn what_was_shown_can_be_sent_again() {
         let shown = json!({"name": "p", "host_url": "http://h", "status": "ERROR", "status_message": "x"});
         let mut body = Body::of(&shown, &["name", "host_url", "status", "status_message"]);
-        ProviderFields::default().write(&mut body);
+        ProviderFields::make_sendable(&mut body);
         assert_eq!(body.json(), json!({"name": "p", "host_url": "http://h"}));
     }
 
