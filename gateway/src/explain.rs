@@ -3,7 +3,9 @@
 use serde::Serialize;
 
 use crate::route::tail::forwardable;
-use crate::route::{ModelEntry, ModelQuery, Provider, RouteTable, Target, parse_target, resolve_model};
+use crate::route::{
+    ModelEntry, ModelQuery, Provider, RouteTable, Target, parse_target, resolve_model, resolve_provider,
+};
 
 #[derive(Debug, Serialize)]
 pub struct Explanation {
@@ -93,17 +95,9 @@ fn explain_provider(
     tail: &str,
     out: &mut Explanation,
 ) -> Result<(), crate::refusal::Refusal> {
-    use crate::refusal::Refusal as R;
-    let tail = forwardable(tail).map_err(R::Tail)?;
-    let (workspace, name) = (workspace.to_owned(), name.to_owned());
-    match table.provider(&workspace, &name) {
-        Some(Ok(provider)) => {
-            out.candidates.push(candidate(provider, &tail, None));
-            Ok(())
-        }
-        Some(Err(why)) => Err(R::ProviderUnusable { workspace, name, why: why.to_string() }),
-        None => Err(R::ProviderUnknown { workspace, name }),
-    }
+    let tail = forwardable(tail).map_err(crate::refusal::Refusal::Tail)?;
+    out.candidates.push(candidate(resolve_provider(table, workspace, name)?, &tail, None));
+    Ok(())
 }
 
 fn explain_model(

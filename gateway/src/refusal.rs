@@ -5,10 +5,14 @@ use std::borrow::Cow;
 
 use http::StatusCode;
 use proto_shared::ErrorBody;
+use proto_shared::names::{NameError, check_name};
 
 use crate::body::BodyError;
 use crate::h1::HeadError;
 use crate::route::tail::TailError;
+
+/// As much of a text that is no name as its refusal repeats.
+const NAME_ECHO_CHARS_MAX: usize = 128;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -39,6 +43,15 @@ pub enum Refusal {
     },
     ModelNotServed {
         id: String,
+    },
+    MiddlewareUnsupported {
+        id: String,
+        plugins: String,
+    },
+    NotAName {
+        of: Named,
+        text: String,
+        why: NameError,
     },
     ProviderUnknown {
         workspace: String,
@@ -81,7 +94,45 @@ pub enum Refusal {
     },
 }
 
+/// What a text is to name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    Workspace,
+    Provider,
+    Model,
+}
+
+impl Named {
+    fn code(self) -> &'static str {
+        match self {
+            Self::Workspace => "invalid_workspace",
+            Self::Provider => "invalid_provider",
+            Self::Model => "invalid_model",
+        }
+    }
+}
+
+impl std::fmt::Display for Named {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Workspace => "workspace",
+            Self::Provider => "name",
+            Self::Model => "model",
+        })
+    }
+}
+
 impl Refusal {
+    /// Nothing is there under this name: `unknown`, unless the name or its workspace's can't be one at all.
+    pub fn of_unknown(of: Named, workspace: &str, name: &str, unknown: Self) -> Self {
+        for (of, text) in [(Named::Workspace, workspace), (of, name)] {
+            if let Err(why) = check_name(text) {
+                return Self::NotAName { of, text: text.chars().take(NAME_ECHO_CHARS_MAX).collect(), why };
+            }
+        }
+        unknown
+    }
+
     pub fn status(&self) -> StatusCode {
         use Refusal as R;
         match self {
@@ -94,7 +145,8 @@ impl Refusal {
             R::Expectation => StatusCode::EXPECTATION_FAILED,
             R::UnsupportedMediaType | R::ContentEncoding => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             R::BodyTooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            R::ModelEmpty => StatusCode::UNPROCESSABLE_ENTITY,
+            R::ModelEmpty | R::NotAName { .. } => StatusCode::UNPROCESSABLE_ENTITY,
+            R::MiddlewareUnsupported { .. } => StatusCode::NOT_IMPLEMENTED,
             R::NoSuchPath
             | R::ModelUnknown { .. }
             | R::ModelNotServed { .. }
@@ -133,6 +185,8 @@ impl Refusal {
             R::ModelEmpty => "model_empty",
             R::ModelUnknown { .. } => "model_not_found",
             R::ModelNotServed { .. } => "model_not_served",
+            R::MiddlewareUnsupported { .. } => "middleware_unsupported",
+            R::NotAName { of, .. } => of.code(),
             R::ProviderUnknown { .. } => "provider_not_found",
             R::ProviderNotReady { .. } => "provider_not_ready",
             R::ProviderUnusable { .. } => "provider_unusable",
@@ -162,6 +216,7 @@ impl Refusal {
             Self::ModelMissing
             | Self::ModelEmpty
             | Self::ModelUnknown { .. }
+            | Self::NotAName { of: Named::Model, .. }
             | Self::Body(BodyError::DuplicateModel | BodyError::ModelNotAString) => Some("model"),
             _ => None,
         }
@@ -171,6 +226,16 @@ impl Refusal {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::NoTable | Self::Overloaded | Self::RegistryAway => Some(1),
+            _ => None,
+        }
+    }
+
+    /// A header of the answer beside `retry-after`.
+    pub fn header(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::MethodNotAllowed | Self::Head(HeadError::Method) => Some(("allow", "GET, HEAD")),
+            // SDKs take a 501 for a passing fault.
+            Self::MiddlewareUnsupported { .. } => Some(("x-should-retry", "false")),
             _ => None,
         }
     }
@@ -225,6 +290,15 @@ impl Refusal {
                 )
             }
             R::ModelNotServed { id } => format!("Model entity not found for {id}: no provider serves it now"),
+            R::MiddlewareUnsupported { id, plugins } => format!(
+                "{id} wants middleware ({plugins}), and this gateway has no plugins. \
+                 Take it out of the virtual model, or ask for a model without"
+            ),
+            R::NotAName { of: Named::Model, text, why } => format!(
+                "Invalid model: {text:?} is no upstream id that is served here, and {why}. \
+                 GET /v1/models lists what this gateway serves"
+            ),
+            R::NotAName { of, text, why } => format!("Invalid {of}: {text:?}: {why}"),
             R::ProviderUnknown { workspace, name } => {
                 format!("Model provider not found for {workspace}/{name}")
             }
@@ -286,5 +360,30 @@ mod tests {
             assert_eq!(refusal.status(), StatusCode::NOT_FOUND);
             assert!(refusal.body().detail.contains("'default/x'"));
         }
+    }
+
+    #[test]
+    fn what_can_not_be_a_name_is_malformed_rather_than_missing() {
+        let unknown = || Refusal::NoSuchPath;
+        let judge = |workspace: &str, name: &str| {
+            let refusal = Refusal::of_unknown(Named::Provider, workspace, name, unknown());
+            (refusal.status().as_u16(), refusal.body().detail)
+        };
+        assert_eq!(Refusal::of_unknown(Named::Model, "default", "tiny", unknown()), unknown());
+        assert_eq!(
+            judge("default", "Bad").1,
+            "Invalid name: \"Bad\": a name starts with a lower-case letter"
+        );
+        assert!(judge("No Space", "Bad").1.starts_with("Invalid workspace: \"No Space\""));
+        assert_eq!(judge("default", &"x".repeat(5000)).0, 422);
+        assert!(judge("default", &"x".repeat(5000)).1.len() < 400);
+    }
+
+    #[test]
+    fn sdks_are_told_not_to_try_again_what_can_not_work() {
+        let refusal = Refusal::MiddlewareUnsupported { id: "default/x".into(), plugins: "guard".into() };
+        assert_eq!(refusal.status(), StatusCode::NOT_IMPLEMENTED);
+        assert_eq!(refusal.header(), Some(("x-should-retry", "false")));
+        assert!(refusal.body().detail.contains("guard"));
     }
 }

@@ -125,6 +125,12 @@ name_type!(
     EntityName
 );
 
+impl From<ModelName> for EntityName {
+    fn from(name: ModelName) -> Self {
+        Self(name.0)
+    }
+}
+
 /// The entity name under which an upstream's model id becomes routable in `workspace`.
 ///
 /// Drop a leading `{workspace}/`, lower-case, turn every run of other characters into one `-`,

@@ -93,14 +93,22 @@ pub enum Replay {
     Safe,
 }
 
-/// One routable model, and the providers that serve it, in order of preference.
+/// One routable model, and the providers that serve it, in order of preference. Those of a workspace
+/// come newest first.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ModelRoute {
     pub workspace: WorkspaceName,
     pub name: ModelName,
     /// Seconds since the epoch, for `/v1/models`.
     pub created: u64,
+    /// None: nobody serves it now.
     pub candidates: Vec<Candidate>,
+    /// Upstream ids that mean this model; absent: the served names of its candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aliases: Option<Vec<String>>,
+    /// Plugins it wants. There are none: it is refused, and has no candidates.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub middleware: Vec<String>,
 }
 
 /// One provider that may serve a model.

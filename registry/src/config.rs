@@ -131,3 +131,5 @@ pub const DELETED_KEPT: Duration = Duration::from_secs(4);
 
 /// Models of one provider that become routable.
 pub const MODELS_PER_PROVIDER_MAX: usize = 10_000;
+/// Models of one workspace that discovery once found, nobody serves and no owner changed. Beyond: the oldest go.
+pub const UNSERVED_MODELS_MAX: u32 = 10_000;

@@ -93,8 +93,8 @@ fn read(reader: &mut Connection, cache: &mut RouteCache) -> Result<Published, Er
     let transaction = reader.transaction_with_behavior(TransactionBehavior::Deferred)?;
     let state = cache.read(&transaction)?;
     transaction.finish()?;
-    let RouteState { installation, generation, workspaces, providers } = state;
-    let snapshot = Arc::new(routes::snapshot(&installation, generation, workspaces, &providers));
+    let RouteState { installation, generation, workspaces, providers, catalogue } = state;
+    let snapshot = Arc::new(routes::snapshot(&installation, generation, workspaces, &providers, &catalogue));
     let line = feed_line(&snapshot)?;
     Ok(Published { snapshot, line, providers })
 }

@@ -18,7 +18,7 @@ use super::local::LocalReply;
 use super::serve::{Served, serve};
 use super::timer::{LazyTimer, StopWatch};
 use super::wire::Wire;
-use crate::h1::{HeadError, HeadLimits, RequestHead, parse_request};
+use crate::h1::{HeadLimits, RequestHead, parse_request};
 use crate::refusal::Refusal;
 
 /// After an answer that ends a connection whose request was not read: how much is read and dropped,
@@ -139,10 +139,7 @@ async fn refuse_head(app: &Arc<App>, mut connection: H1Down, refusal: Refusal) {
     connection.close_after_reply();
     let mut context = RequestContext::new(app, RequestId::of(None), &Method::GET, "");
     context.refused(refusal.status().as_u16(), refusal.code());
-    let mut reply = LocalReply::refusal(&refusal);
-    if refusal != Refusal::Head(HeadError::Method) {
-        reply.fields.retain(|(name, _)| *name != "allow");
-    }
+    let reply = LocalReply::refusal(&refusal);
     let sent = reply.send(app, &mut Down::H1(&mut connection), &Method::GET, &mut context).await;
     if sent.is_ok() {
         linger(connection).await;

@@ -12,7 +12,7 @@ use super::down::{Down, DownError, ReplyFilter, ReplyHead};
 use super::encode::{Fields, Framing};
 use crate::cors;
 use crate::refusal::Refusal;
-use crate::route::ModelEntry;
+use crate::route::{ModelEntry, provider_unknown};
 
 /// A small answer of our own.
 pub struct LocalReply {
@@ -86,9 +86,7 @@ fn refusal_fields(refusal: &Refusal) -> Vec<(&'static str, Cow<'static, str>)> {
     if let Some(seconds) = refusal.retry_after_s() {
         fields.push(("retry-after", seconds.to_string().into()));
     }
-    if refusal.status() == StatusCode::METHOD_NOT_ALLOWED {
-        fields.push(("allow", "GET, HEAD".into()));
-    }
+    fields.extend(refusal.header().map(|(name, value)| (name, value.into())));
     fields
 }
 
@@ -110,10 +108,10 @@ fn card<'a>(workspace: &'a str, model: &'a ModelEntry) -> ModelCard<'a> {
     ModelCard { id: &model.public_id, object: "model", created: model.created, owned_by: workspace }
 }
 
-/// `/v1/models`: what this workspace serves. An unknown workspace serves nothing.
+/// `/v1/models`: what this workspace serves, newest first. An unknown workspace serves nothing.
 pub fn model_list(app: &App, workspace: &str) -> LocalReply {
     let table = app.routes.load();
-    let data = table.models(workspace).into_iter().map(|model| card(workspace, model)).collect();
+    let data = table.models(workspace).iter().map(|model| card(workspace, model)).collect();
     LocalReply::json(StatusCode::OK, &ModelList { object: "list", data })
 }
 
@@ -135,22 +133,16 @@ struct ProviderReady<'a> {
 }
 
 pub fn provider_ready(app: &App, workspace: &str, name: &str) -> LocalReply {
-    let named = || (workspace.to_owned(), name.to_owned());
-    let refuse = |refusal| LocalReply::refusal(&refusal);
     let table = app.routes.load();
     match table.provider(workspace, name) {
-        None => {
-            let (workspace, name) = named();
-            refuse(Refusal::ProviderUnknown { workspace, name })
-        }
+        None => LocalReply::refusal(&provider_unknown(workspace, name)),
         Some(Ok(provider)) if provider.ready => {
             let host_url = provider.host_url.as_str();
             let reply = ProviderReady { ready: true, provider: &provider.endpoint.label, host_url };
             LocalReply::json(StatusCode::OK, &reply)
         }
         Some(_) => {
-            let (workspace, name) = named();
-            refuse(Refusal::ProviderNotReady { workspace, name })
+            LocalReply::refusal(&Refusal::ProviderNotReady { workspace: workspace.into(), name: name.into() })
         }
     }
 }

@@ -20,7 +20,7 @@ use crate::h1::head::BodyLength;
 use crate::metrics::RouteKind;
 use crate::refusal::Refusal;
 use crate::route::tail::forwardable;
-use crate::route::{ModelQuery, Provider, Target, parse_target, resolve_model};
+use crate::route::{ModelQuery, Provider, Target, parse_target, resolve_model, resolve_provider};
 
 /// How a request ended, as far as its connection cares.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -200,13 +200,7 @@ fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option
 }
 
 fn find_provider(app: &App, workspace: &str, name: &str) -> Result<Arc<Provider>, Refusal> {
-    let table = app.routes.load();
-    let (workspace, name) = (workspace.to_owned(), name.to_owned());
-    match table.provider(&workspace, &name) {
-        Some(Ok(provider)) => Ok(Arc::clone(provider)),
-        Some(Err(why)) => Err(Refusal::ProviderUnusable { workspace, name, why: why.to_string() }),
-        None => Err(Refusal::ProviderUnknown { workspace, name }),
-    }
+    resolve_provider(&app.routes.load(), workspace, name).map(Arc::clone)
 }
 
 /// What a route does with a request's body.

@@ -14,6 +14,6 @@ pub mod tail;
 
 pub use path::{Target, parse_target};
 pub use provider::Provider;
-pub use resolve::{ModelQuery, resolve_model};
+pub use resolve::{ModelQuery, provider_unknown, resolve_model, resolve_provider};
 pub use store::{Published, RouteStore};
 pub use table::{ModelEntry, RouteTable};

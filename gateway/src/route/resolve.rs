@@ -1,9 +1,10 @@
-//! From a target to the model that serves it: pure, so that tests and `explain` need no request.
+//! From a target to the model or provider that serves it: pure, so that tests and `explain` need no request.
 
 use std::sync::Arc;
 
+use super::provider::Provider;
 use super::table::{ModelEntry, RouteTable};
-use crate::refusal::Refusal;
+use crate::refusal::{Named, Refusal};
 
 /// How a request names its model.
 #[derive(Debug, Clone, Copy)]
@@ -25,16 +26,44 @@ pub fn resolve_model(
         ModelQuery::Body(Some(_)) => return Err(Refusal::ModelEmpty),
         ModelQuery::Body(None) => return Err(Refusal::ModelMissing),
     };
-    let by_name = table.model(workspace, asked);
-    let entry = by_name.or_else(|| {
-        let name = asked.strip_prefix(workspace)?.strip_prefix('/')?;
-        table.model(workspace, name)
-    });
-    match entry {
-        Some(entry) if entry.candidates.is_empty() => {
-            Err(Refusal::ModelNotServed { id: entry.public_id.to_string() })
-        }
+    let bare = || asked.strip_prefix(workspace)?.strip_prefix('/');
+    match table.model(workspace, asked).or_else(|| table.model(workspace, bare()?)) {
+        Some(entry) if entry.candidates.is_empty() => Err(not_served(entry)),
         Some(entry) => Ok(Arc::clone(entry)),
-        None => Err(Refusal::ModelUnknown { workspace: workspace.into(), name: asked.into() }),
+        None => {
+            let name = bare().unwrap_or(asked);
+            let unknown = Refusal::ModelUnknown { workspace: workspace.into(), name: name.into() };
+            Err(Refusal::of_unknown(Named::Model, workspace, name, unknown))
+        }
+    }
+}
+
+pub fn resolve_provider<'t>(
+    table: &'t RouteTable,
+    workspace: &str,
+    name: &str,
+) -> Result<&'t Arc<Provider>, Refusal> {
+    let named = || (workspace.to_owned(), name.to_owned());
+    match table.provider(workspace, name) {
+        Some(Ok(provider)) => Ok(provider),
+        Some(Err(why)) => {
+            let (workspace, name) = named();
+            Err(Refusal::ProviderUnusable { workspace, name, why: why.to_string() })
+        }
+        None => Err(provider_unknown(workspace, name)),
+    }
+}
+
+pub fn provider_unknown(workspace: &str, name: &str) -> Refusal {
+    let unknown = Refusal::ProviderUnknown { workspace: workspace.into(), name: name.into() };
+    Refusal::of_unknown(Named::Provider, workspace, name, unknown)
+}
+
+fn not_served(entry: &ModelEntry) -> Refusal {
+    let id = entry.public_id.to_string();
+    if entry.middleware.is_empty() {
+        Refusal::ModelNotServed { id }
+    } else {
+        Refusal::MiddlewareUnsupported { id, plugins: entry.middleware.join(", ") }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_shared::secret::SecretError;
-use proto_shared::{Keys, RouteSnapshot};
+use proto_shared::{Keys, ModelRoute, RouteSnapshot};
 
 use super::provider::{Provider, ProviderError};
 use crate::body::ModelRewrite;
@@ -23,6 +23,8 @@ pub struct RouteTable {
 struct Workspace {
     providers: HashMap<Box<str>, TableProvider>,
     models: HashMap<Box<str>, Arc<ModelEntry>>,
+    /// The same, newest first.
+    listed: Vec<Arc<ModelEntry>>,
     /// Upstream ids that are not model names, such as `meta/llama-3.1-8b-instruct`: what clients
     /// wrote before they pointed at this gateway keeps working.
     aliases: HashMap<Box<str>, Arc<ModelEntry>>,
@@ -35,6 +37,8 @@ pub struct ModelEntry {
     pub public_id: Box<str>,
     pub created: u64,
     pub candidates: Vec<CandidateRoute>,
+    /// Plugins it wants and that are not there; with one it has no candidates.
+    pub middleware: Box<[String]>,
 }
 
 /// A provider of the table, or why it can't be used.
@@ -81,19 +85,20 @@ impl RouteTable {
                     rewrite: ModelRewrite::new(&candidate.served_name, &public_id).map(Arc::new),
                 })
             });
+            let usable = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
             let entry = Arc::new(ModelEntry {
                 name: route.name.as_str().into(),
-                candidates: candidates.collect(),
+                candidates: usable,
                 public_id,
                 created: route.created,
+                middleware: route.middleware.clone().into(),
             });
             let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
-            for candidate in &route.candidates {
-                workspace
-                    .aliases
-                    .entry(candidate.served_name.as_str().into())
-                    .or_insert_with(|| Arc::clone(&entry));
+            // Of two that claim an id, the older has it: it comes later.
+            for alias in aliases(route) {
+                workspace.aliases.insert(alias.into(), Arc::clone(&entry));
             }
+            workspace.listed.push(Arc::clone(&entry));
             workspace.models.insert(route.name.as_str().into(), entry);
         }
         Self {
@@ -123,19 +128,18 @@ impl RouteTable {
         self.workspaces.get(workspace)?.providers.get(name)
     }
 
-    /// The models of one workspace by name.
-    pub fn models<'t>(&'t self, workspace: &str) -> Vec<&'t Arc<ModelEntry>> {
-        let mut models: Vec<_> =
-            self.workspaces.get(workspace).map(|w| w.models.values().collect()).unwrap_or_default();
-        models.sort_by(|a, b| a.name.cmp(&b.name));
-        models
+    /// The models of one workspace, newest first.
+    pub fn models(&self, workspace: &str) -> &[Arc<ModelEntry>] {
+        self.workspaces.get(workspace).map(|workspace| workspace.listed.as_slice()).unwrap_or_default()
     }
 
     fn view<'t>(&'t self, name: &'t str) -> Option<WorkspaceView<'t>> {
         let workspace = self.workspaces.get(name)?;
         let mut providers: Vec<_> = workspace.providers.iter().map(|(name, p)| (&**name, p)).collect();
         providers.sort_by_key(|(name, _)| *name);
-        Some(WorkspaceView { name, providers, models: self.models(name) })
+        let mut models: Vec<_> = workspace.listed.iter().collect();
+        models.sort_by(|a, b| a.name.cmp(&b.name));
+        Some(WorkspaceView { name, providers, models })
     }
 
     /// Every workspace with its providers and models.
@@ -144,6 +148,13 @@ impl RouteTable {
         all.sort_by_key(|view| view.name);
         all
     }
+}
+
+/// The upstream ids that mean this model.
+fn aliases(route: &ModelRoute) -> impl Iterator<Item = &str> {
+    let served = route.candidates.iter().map(|candidate| candidate.served_name.as_str());
+    let served = route.aliases.is_none().then_some(served).into_iter().flatten();
+    served.chain(route.aliases.iter().flatten().map(String::as_str))
 }
 
 fn json_string(text: &str) -> Bytes {

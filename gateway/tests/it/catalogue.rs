@@ -21,8 +21,8 @@ async fn the_model_list_is_the_tables_and_no_upstream_is_asked() {
         let list = reply.json();
         assert_eq!(list["object"], "list");
         let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|card| card["id"].clone()).collect();
-        assert_eq!(ids, ["default/a2", "default/m1", "default/unserved"], "{path}");
-        let card = &list["data"][1];
+        assert_eq!(ids, ["default/m1", "default/a2", "default/unserved"], "as published, {path}");
+        let card = &list["data"][0];
         assert_eq!((&card["object"], &card["owned_by"]), (&"model".into(), &"default".into()));
         assert_eq!(card["created"], 1_700_000_000);
     }
@@ -83,7 +83,8 @@ async fn unknown_things_are_named_in_both_error_forms() {
     let m1 = body(r#""m1""#);
     for (path, body, status, code) in [
         (format!("{OPENAI}{CHAT}"), body(r#""nope""#), 404, "model_not_found"),
-        (format!("{OPENAI}{CHAT}"), body(r#""other/m1""#), 404, "model_not_found"),
+        (format!("{OPENAI}{CHAT}"), body(r#""other/m1""#), 422, "invalid_model"),
+        (format!("{OPENAI}{CHAT}"), body(r#""Bad Name""#), 422, "invalid_model"),
         (format!("{OPENAI}{CHAT}"), body(r#""unserved""#), 404, "model_not_served"),
         (format!("{OPENAI}{CHAT}"), body(r#""""#), 422, "model_empty"),
         (format!("{OPENAI}{CHAT}"), body("7"), 400, "model_not_a_string"),
@@ -96,6 +97,12 @@ async fn unknown_things_are_named_in_both_error_forms() {
         (format!("{OPENAI}{CHAT}"), r#"{"model":"m1","Model":"m2"}"#.into(), 400, "model_misspelt"),
         (format!("{MODEL}{CHAT}"), "{".into(), 400, "body_not_json"),
         (MODEL.replace("m1", "nope") + CHAT, m1.clone(), 404, "model_not_found"),
+        (MODEL.replace("m1", "default/m2") + CHAT, m1.clone(), 404, "model_not_found"),
+        (MODEL.replace("m1", "other/m1") + CHAT, m1.clone(), 422, "invalid_model"),
+        (MODEL.replace("m1", "M1") + CHAT, m1.clone(), 422, "invalid_model"),
+        (PROVIDER.replace("p1", "p%2F1") + CHAT, m1.clone(), 422, "invalid_provider"),
+        (PROVIDER.replace("default", "No") + CHAT, m1.clone(), 422, "invalid_workspace"),
+        (OPENAI.replace("default", "a--b") + CHAT, m1.clone(), 422, "invalid_workspace"),
         (MODEL.replace("m1", "unserved") + CHAT, m1.clone(), 404, "model_not_served"),
         (PROVIDER.replace("p1", "nope") + CHAT, m1.clone(), 404, "provider_not_found"),
         (PROVIDER.replace("default", "nope") + CHAT, m1.clone(), 404, "provider_not_found"),

@@ -28,4 +28,5 @@ mod names;
 mod routes;
 mod streaming;
 mod tls;
+mod virtual_models;
 mod websocket;

@@ -7,6 +7,7 @@
 //! - An answer to a call that changed routes carries the generation that holds the change.
 //! - One view has a place for a secret's value, in `secret_access`; no error repeats one.
 
+mod adapters;
 pub mod body;
 mod deployment_configs;
 mod deployments;
@@ -29,6 +30,7 @@ pub mod schema;
 mod secret_access;
 mod secrets;
 mod system;
+mod virtual_models;
 mod workspaces;
 
 use axum::Router;
@@ -55,6 +57,8 @@ fn routes() -> OpenApiRouter<Registry> {
         .merge(secret_access::routes())
         .merge(keys::routes())
         .merge(models::routes())
+        .merge(adapters::routes())
+        .merge(virtual_models::routes())
         .merge(prompts::routes())
         .merge(providers::routes())
         .merge(deployment_configs::routes())

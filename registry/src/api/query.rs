@@ -117,6 +117,14 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_is_true_or_false_and_nothing_else() {
+        let read = |text: &str| switch(&vec![("verbose".into(), text.into())], "verbose");
+        assert!(read("true").unwrap() && read("1").unwrap());
+        assert!(!read("False").unwrap() && !switch(&vec![], "verbose").unwrap());
+        assert!(matches!(read("maybe"), Err(Error::Invalid(_))));
+    }
+
+    #[test]
     fn a_filter_that_means_nothing_is_refused_rather_than_ignored() {
         assert!(matches!(read(&[("filter[zzz]", "x")]), Err(Error::Filter(_))));
         assert!(read(&[("filter[name]", "x")]).unwrap().filter.is_some());

@@ -87,6 +87,7 @@ pub fn page_view<T, V: Serialize>(
 
 /// What users wrote as free JSON keeps its nulls: there they mean something.
 const FREE_JSON: &[&str] = &[
+    "config",
     "custom_fields",
     "schema",
     "schema_defs",

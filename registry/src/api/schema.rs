@@ -22,6 +22,12 @@ pub struct VersionedName(String);
 #[expect(dead_code, reason = "a schema; values are texts")]
 pub struct ProjectLabel(String);
 
+/// A reference: `name`, or `workspace/name`.
+#[derive(ToSchema)]
+#[schema(max_length = 127)]
+#[expect(dead_code, reason = "a schema; values are texts")]
+pub struct EntityRef(String);
+
 /// Which page of a list, in which order, and of which objects.
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]

@@ -5,6 +5,7 @@
 //! - No I/O, no clock, no SQL, no HTTP here.
 
 pub mod access;
+pub mod adapter;
 pub mod deployment;
 pub mod deployment_config;
 pub mod deployment_spec;
@@ -14,19 +15,24 @@ pub mod extra_headers;
 pub mod fileset;
 pub mod filter;
 pub mod id;
+pub mod model;
 pub mod observed;
 pub mod page;
 pub mod prompt;
 pub mod provider;
 pub mod quantity;
 pub mod records;
+pub mod reference;
 pub mod routes;
 pub mod timestamp;
+pub mod virtual_model;
 
 pub use deployment::{Deployment, DeploymentStatus};
 pub use document::Document;
 pub use id::EntityId;
+pub use model::Model;
 pub use page::{Direction, ListRules, Page, PageRequest, Sort, SortKey};
 pub use provider::{Provider, ProviderSpec, ProviderStatus, ServedModel};
-pub use records::{Contents, Model, Secret, Workspace};
+pub use records::{Contents, Secret, Workspace};
+pub use reference::Reference;
 pub use timestamp::Timestamp;

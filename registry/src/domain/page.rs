@@ -96,6 +96,14 @@ impl Sort {
 }
 
 impl PageRequest {
+    /// Narrows what is found by a further condition.
+    pub fn also(&mut self, filter: Filter) {
+        self.filter = Some(match self.filter.take() {
+            Some(given) => Filter::All(vec![given, filter]),
+            None => filter,
+        });
+    }
+
     pub fn offset(&self) -> i64 {
         i64::from(self.page - 1).saturating_mul(i64::from(self.page_size))
     }

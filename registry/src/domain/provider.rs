@@ -57,8 +57,6 @@ pub struct ProviderSpec {
 pub struct ServedModel {
     pub name: ModelName,
     pub served_name: String,
-    /// When the model entity was made.
-    pub created: Timestamp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]

@@ -1,6 +1,6 @@
-//! Workspaces, secrets' public side, and model entities.
+//! Workspaces, and secrets' public side.
 
-use proto_shared::{ModelName, SecretName, WorkspaceName};
+use proto_shared::{SecretName, WorkspaceName};
 
 use super::{EntityId, Timestamp};
 
@@ -55,27 +55,4 @@ pub struct Secret {
     pub description: Option<String>,
     pub created: Timestamp,
     pub updated: Timestamp,
-}
-
-/// A model, and who serves it.
-#[derive(Debug, Clone)]
-pub struct Model {
-    pub id: EntityId,
-    pub workspace: WorkspaceName,
-    pub name: ModelName,
-    pub description: Option<String>,
-    /// In routing order: the oldest provider first.
-    pub served_by: Vec<ServedBy>,
-    pub created: Timestamp,
-    pub updated: Timestamp,
-}
-
-/// One provider of a model.
-#[derive(Debug, Clone)]
-pub struct ServedBy {
-    /// `workspace/provider`.
-    pub provider: String,
-    pub host_url: String,
-    /// What the provider calls the model.
-    pub served_name: String,
 }

@@ -1,6 +1,8 @@
-//! From providers to the routes of one generation.
+//! From providers and virtual models to the routes of one generation.
+//!
+//! A virtual model leads to a model, and a model to those who serve it.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
@@ -8,6 +10,8 @@ use proto_shared::{
     Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, WorkspaceName,
 };
 
+use super::model::prefer;
+use super::virtual_model::{Target, VirtualRoute};
 use super::{Provider, ProviderStatus};
 
 /// A provider with the key it uses.
@@ -37,91 +41,105 @@ impl KeyedProvider {
     }
 }
 
-/// Builds the snapshot. `providers` are in order of creation; so are the candidates of each model.
+/// What is routable beside providers: changes more seldom than they do.
+#[derive(Debug, Default)]
+pub struct Catalogue {
+    /// Newest first.
+    pub virtual_models: Vec<VirtualRoute>,
+    pub orders: Vec<ProviderOrder>,
+}
+
+/// A model whose owner wants some of its providers to come first.
+#[derive(Debug)]
+pub struct ProviderOrder {
+    pub workspace: WorkspaceName,
+    pub model: ModelName,
+    /// `workspace/provider`.
+    pub providers: Vec<String>,
+}
+
+/// Builds the snapshot. `providers` are in order of creation; so are the candidates of each model,
+/// unless its owner wants another order.
 pub fn snapshot(
     installation: &str,
     generation: u64,
     workspaces: Vec<WorkspaceName>,
     providers: &[Arc<KeyedProvider>],
+    catalogue: &Catalogue,
 ) -> RouteSnapshot {
-    let mut models: BTreeMap<(&WorkspaceName, &ModelName), (u64, Vec<Candidate>)> = BTreeMap::new();
-    for keyed in providers {
-        let provider = &keyed.provider;
-        for served in &provider.served {
-            let (_, candidates) = models
-                .entry((&provider.workspace, &served.name))
-                .or_insert_with(|| (served.created.seconds(), Vec::with_capacity(1)));
-            candidates.push(Candidate {
-                workspace: provider.workspace.clone(),
-                provider: provider.name.clone(),
-                served_name: served.served_name.clone(),
-            });
-        }
-    }
-    let models = models
-        .into_iter()
-        .map(|((workspace, name), (created, candidates))| ModelRoute {
-            workspace: workspace.clone(),
-            name: name.clone(),
-            created,
-            candidates,
-        })
-        .collect();
+    let served = Served::new(providers, &catalogue.orders);
     RouteSnapshot {
         format: SNAPSHOT_FORMAT,
         installation: installation.to_owned(),
         generation,
         workspaces,
         providers: providers.iter().map(|keyed| keyed.route()).collect(),
-        models,
+        models: catalogue.virtual_models.iter().map(|model| served.route(model)).collect(),
+    }
+}
+
+/// Who serves each model, in the order in which they are tried.
+struct Served<'p> {
+    models: HashMap<(&'p str, &'p str), Vec<Server<'p>>>,
+}
+
+struct Server<'p> {
+    provider: &'p Provider,
+    served_name: &'p str,
+}
+
+impl<'p> Served<'p> {
+    fn new(providers: &'p [Arc<KeyedProvider>], orders: &'p [ProviderOrder]) -> Self {
+        let mut models: HashMap<_, Vec<Server<'p>>> = HashMap::with_capacity(providers.len());
+        for keyed in providers {
+            let provider = &keyed.provider;
+            for served in &provider.served {
+                models
+                    .entry((provider.workspace.as_str(), served.name.as_str()))
+                    .or_default()
+                    .push(Server { provider, served_name: &served.served_name });
+            }
+        }
+        for ProviderOrder { workspace, model, providers } in orders {
+            if let Some(servers) = models.get_mut(&(workspace.as_str(), model.as_str())) {
+                prefer(servers, providers, |by| (&by.provider.workspace, by.provider.name.as_str()));
+            }
+        }
+        Self { models }
+    }
+
+    fn of(&self, workspace: &'p WorkspaceName, model: &'p str) -> &[Server<'p>] {
+        self.models.get(&(workspace.as_str(), model)).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    fn route(&self, model: &'p VirtualRoute) -> ModelRoute {
+        let VirtualRoute { workspace, name, target, created, middleware } = model;
+        let own = self.of(workspace, name.as_str());
+        let servers = match target {
+            // A gateway that knows no middleware must not serve it either.
+            _ if !middleware.is_empty() => &[],
+            Target::Own => own,
+            Target::Other(model) => self.of(model.workspace(workspace), model.name().as_str()),
+            Target::Nothing => &[],
+        };
+        let candidates = servers.iter().map(|by| Candidate {
+            workspace: by.provider.workspace.clone(),
+            provider: by.provider.name.clone(),
+            served_name: by.served_name.to_owned(),
+        });
+        // Upstream ids belong to the name they normalise to, wherever that leads.
+        let is_plain = *target == Target::Own && middleware.is_empty();
+        let aliases = (!is_plain).then(|| own.iter().map(|by| by.served_name.to_owned()).collect());
+        ModelRoute {
+            workspace: workspace.clone(),
+            name: name.clone(),
+            created: *created,
+            candidates: candidates.collect(),
+            aliases,
+            middleware: middleware.clone(),
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::domain::{EntityId, ServedModel, Timestamp};
-    use crate::test_values::{provider_spec, workspace_name};
-
-    fn provider(seq: i64, name: &str, served: &[(&str, &str)], status: ProviderStatus) -> Arc<KeyedProvider> {
-        let served = served
-            .iter()
-            .map(|(name, served_name)| ServedModel {
-                name: ModelName::new(*name).unwrap(),
-                served_name: (*served_name).into(),
-                created: Timestamp(5_000_000),
-            })
-            .collect();
-        let provider = Provider {
-            seq,
-            revision: 1,
-            id: EntityId::new("model-provider", 1),
-            workspace: workspace_name("default"),
-            name: proto_shared::ProviderName::new(name).unwrap(),
-            spec: provider_spec("http://h:1"),
-            status,
-            status_message: String::new(),
-            served,
-            created: Timestamp(0),
-            updated: Timestamp(0),
-        };
-        Arc::new(KeyedProvider { provider, key: None })
-    }
-
-    #[test]
-    fn the_oldest_provider_is_the_first_candidate() {
-        let providers = [
-            provider(1, "old", &[("tiny", "org/tiny")], ProviderStatus::Error),
-            provider(2, "new", &[("tiny", "tiny"), ("big", "big")], ProviderStatus::Ready),
-        ];
-        let snapshot = snapshot("i", 7, vec![workspace_name("default")], &providers);
-        let names: Vec<_> = snapshot.models.iter().map(|m| m.name.as_str()).collect();
-        assert_eq!(names, ["big", "tiny"]);
-        let tiny = &snapshot.models[1];
-        let order: Vec<_> =
-            tiny.candidates.iter().map(|c| (c.provider.as_str(), c.served_name.as_str())).collect();
-        assert_eq!(order, [("old", "org/tiny"), ("new", "tiny")]);
-        assert_eq!(tiny.created, 5);
-        assert_eq!(snapshot.providers.iter().map(|p| p.ready).collect::<Vec<_>>(), [false, true]);
-    }
-}
+mod tests;

@@ -38,7 +38,7 @@ pub const UPDATED_AT: Field = Field { name: "updated_at", kind: FieldKind::Time,
 
 const COLUMNS: &str = "seq, id, workspace, name, project, description, body, created_us, updated_us";
 
-fn decode<B: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Document<B>> {
+pub(super) fn decode<B: DeserializeOwned>(row: &Row<'_>) -> rusqlite::Result<Document<B>> {
     Ok(Document {
         seq: row.get(0)?,
         id: EntityId::stored(row.get(1)?),
@@ -76,6 +76,16 @@ pub fn get<K: Kind>(
     name: &str,
 ) -> Result<Document<K::Body>, Error> {
     find::<K>(connection, workspace, name)?.ok_or_else(|| K::not_found(workspace, name))
+}
+
+/// All of which a condition holds, oldest first. The condition is one of ours; values are bound.
+pub(super) fn find_all<K: Kind>(
+    connection: &Connection,
+    condition: &'static str,
+    values: impl rusqlite::Params,
+) -> Result<Vec<Document<K::Body>>, Error> {
+    let sql = format!("SELECT {COLUMNS} FROM {} WHERE {condition} ORDER BY seq", K::TABLE);
+    Ok(connection.prepare_cached(&sql)?.query_map(values, decode)?.collect::<Result<_, _>>()?)
 }
 
 pub fn insert<K: Kind>(

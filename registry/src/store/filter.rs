@@ -56,6 +56,19 @@ impl Expression {
     }
 
     fn condition(&mut self, condition: &Condition) {
+        if condition.field.kind == FieldKind::TextAmong {
+            // The column is a query of its own, of rows with one `item` each.
+            self.sql.push_str("EXISTS (SELECT 1 FROM (");
+            self.sql.push_str(condition.field.column);
+            self.sql.push_str(") WHERE ");
+            self.test(condition);
+            self.sql.push(')');
+        } else {
+            self.test(condition);
+        }
+    }
+
+    fn test(&mut self, condition: &Condition) {
         match &condition.test {
             Test::Equals(value) => self.compare(condition, "=", value),
             Test::Greater(value) => self.compare(condition, ">", value),
@@ -106,6 +119,8 @@ impl Expression {
             self.sql.push_str(", ?)");
             let path: String = condition.path.split('.').map(|part| format!(".\"{part}\"")).collect();
             self.values.push(Value::Text(format!("${path}")));
+        } else if condition.field.kind == FieldKind::TextAmong {
+            self.sql.push_str("item");
         } else {
             self.sql.push_str(condition.field.column);
         }

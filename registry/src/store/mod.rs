@@ -7,6 +7,7 @@
 //! - Only one process has the file open: a lock beside it says so.
 //! - SQL text is constant; what comes from outside is bound.
 
+pub mod adapters;
 pub mod backup;
 pub mod connection;
 pub mod deployment_configs;
@@ -31,7 +32,9 @@ pub mod rotation;
 pub mod routes;
 pub mod secrets;
 pub mod served;
+pub mod used_filesets;
 mod versions;
+pub mod virtual_models;
 pub mod workspaces;
 mod writer;
 

@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension};
 use super::lock::DataLock;
 use super::readers::Readers;
 use super::writer::Writer;
-use super::{OpenError, Store, connection, migrations, rotation, workspaces};
+use super::{OpenError, Store, connection, migrations, rotation, virtual_models, workspaces};
 use crate::config::{LOCK_WAIT_MAX, QUICK_CHECK_MAX};
 
 pub const DATABASE: &str = "nimgate.sqlite";
@@ -138,7 +138,7 @@ fn quick_check(connection: &Connection, path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// The row that makes the file an installation, and the workspaces that are always there.
+/// The row that makes the file an installation, and what is always there.
 fn first_start(connection: &mut Connection, keys: &Keys, path: &Path) -> Result<(), OpenError> {
     let check = rotation::new_check(keys).map_err(|_| OpenError::Key(SecretError::NoEntropy))?;
     let installation = uuid::Uuid::new_v4().to_string();
@@ -152,6 +152,7 @@ fn first_start(connection: &mut Connection, keys: &Keys, path: &Path) -> Result<
         )
         .map_err(at)?;
     workspaces::insert_built_in(&transaction).map_err(at)?;
+    virtual_models::provide_all(&transaction).map_err(at)?;
     transaction.commit().map_err(at)
 }
 

@@ -208,8 +208,9 @@ pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Resu
 pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
     let provider = get(write, workspace, name)?;
     write.touch_routes()?;
+    served::withdraw(write, provider.seq, workspace)?;
     write.prepare_cached("DELETE FROM providers WHERE seq = ?1")?.execute([provider.seq])?;
-    served::drop_unserved(write, workspace)
+    Ok(())
 }
 
 fn require_secret(write: &Write<'_>, workspace: &WorkspaceName, spec: &ProviderSpec) -> Result<(), Error> {

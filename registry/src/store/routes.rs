@@ -7,8 +7,8 @@ use proto_shared::WorkspaceName;
 use rusqlite::Connection;
 
 use super::page::parsed;
-use super::{providers, secrets};
-use crate::domain::routes::KeyedProvider;
+use super::{models, providers, secrets, virtual_models};
+use crate::domain::routes::{Catalogue, KeyedProvider};
 use crate::error::Error;
 
 /// Everything routable, of one generation.
@@ -18,31 +18,47 @@ pub struct RouteState {
     pub workspaces: Vec<WorkspaceName>,
     /// In order of creation.
     pub providers: Vec<Arc<KeyedProvider>>,
+    pub catalogue: Arc<Catalogue>,
 }
 
-/// Decoded providers by number, each with the generation it is of.
+/// What was decoded before, each with the generation it is of: providers by number, and the catalogue.
 #[derive(Default)]
 pub struct RouteCache {
     providers: HashMap<i64, (i64, Arc<KeyedProvider>)>,
+    catalogue: Option<(i64, Arc<Catalogue>)>,
 }
 
 impl RouteCache {
     /// Reads one consistent state. `connection` must be inside a transaction.
     pub fn read(&mut self, connection: &Connection) -> Result<RouteState, Error> {
-        let (installation, generation): (String, i64) = connection
-            .prepare_cached("SELECT installation, generation FROM registry")?
-            .query_row([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let (installation, generation, models_generation): (String, i64, i64) = connection
+            .prepare_cached("SELECT installation, generation, models_generation FROM registry")?
+            .query_row([], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
         let workspaces = connection
             .prepare_cached("SELECT name FROM workspaces WHERE deleting_us IS NULL ORDER BY seq")?
             .query_map([], |row| parsed(row, 0))?
             .collect::<Result<Vec<_>, _>>()?;
         let providers = self.read_providers(connection)?;
+        let catalogue = self.read_catalogue(connection, models_generation)?;
         Ok(RouteState {
             installation,
             generation: u64::try_from(generation).unwrap_or_default(),
             workspaces,
             providers,
+            catalogue,
         })
+    }
+
+    fn read_catalogue(&mut self, connection: &Connection, of: i64) -> Result<Arc<Catalogue>, Error> {
+        if let Some((_, known)) = self.catalogue.as_ref().filter(|(have, _)| *have == of) {
+            return Ok(Arc::clone(known));
+        }
+        let catalogue = Arc::new(Catalogue {
+            virtual_models: virtual_models::routes(connection)?,
+            orders: models::orders(connection)?,
+        });
+        self.catalogue = Some((of, Arc::clone(&catalogue)));
+        Ok(catalogue)
     }
 
     fn read_providers(&mut self, connection: &Connection) -> Result<Vec<Arc<KeyedProvider>>, Error> {

@@ -99,7 +99,7 @@ pub fn begin_deletion(write: &Write<'_>, name: &str) -> Result<Workspace, Error>
         return Err(Error::Forbidden(format!("Workspace '{name}' is built in and can't be deleted")));
     }
     if is_leaving(write, name)? == Some(false) {
-        write.touch_routes()?;
+        write.touch_models()?;
         write
             .prepare_cached("UPDATE workspaces SET deleting_us = ?2, updated_us = ?2 WHERE name = ?1")?
             .execute((name, write.now().0))?;

@@ -64,6 +64,15 @@ impl Write<'_> {
         Ok(generation)
     }
 
+    /// The same for a change of virtual models or of the order of a model's providers.
+    pub fn touch_models(&self) -> Result<(), Error> {
+        let generation = self.touch_routes()?;
+        self.transaction
+            .prepare_cached("UPDATE registry SET models_generation = ?1 WHERE models_generation <> ?1")?
+            .execute([generation])?;
+        Ok(())
+    }
+
     /// Says that this transaction leaves something to do for the reconciler.
     pub fn wake_reconciler(&self) {
         self.wakes_reconciler.set(true);

@@ -18,8 +18,7 @@ async fn a_new_provider_is_asked_for_its_models_and_they_become_routable() {
     assert_eq!(served[0]["model_entity_id"], "default/meta-llama-3-2-1b-instruct");
     assert_ne!(served[1]["model_entity_id"], served[2]["model_entity_id"]);
 
-    let snapshot = h.snapshot();
-    assert_eq!(snapshot.models.len(), 3);
+    let snapshot = h.snapshot_where(|s| s.models.len() == 3).await;
     assert!(snapshot.providers[0].ready);
     let model = h.get(&format!("{MODELS}/meta-llama-3-2-1b-instruct")).await.expect(200).body;
     assert_eq!(model["model_providers"], json!(["default/p1"]));
@@ -137,7 +136,7 @@ async fn looking_again_without_news_writes_nothing() {
     let h = Harness::start().await;
     let fake = FakeProvider::listing(&["tiny"]).await;
     let before = ready(&h, "p1", &fake).await;
-    let generation = h.snapshot().generation;
+    let generation = h.snapshot_where(|s| s.providers[0].ready).await.generation;
     let looks = fake.seen().len();
     h.provider_where("p1", |_| fake.seen().len() >= looks + 3).await;
     assert_eq!(h.snapshot().generation, generation);

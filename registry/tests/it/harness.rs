@@ -182,6 +182,22 @@ impl Harness {
         }
     }
 
+    /// Writes into the database past the API: what other versions, or parts that are not there, would write.
+    pub fn sql<const N: usize>(&self, sql: &str, values: [String; N]) {
+        let connection = rusqlite::Connection::open(self.dir.path().join("data/nimgate.sqlite")).unwrap();
+        connection.busy_timeout(DEADLINE).unwrap();
+        connection.execute(sql, rusqlite::params_from_iter(values)).unwrap();
+    }
+
+    /// A fileset with this body.
+    pub async fn add_fileset(&self, name: &str, body: Value) {
+        self.sql(
+            "INSERT INTO filesets (id, workspace, name, body, created_us, updated_us) \
+             VALUES ('fileset-' || ?1, 'default', ?1, ?2, 0, 0)",
+            [name.to_owned(), body.to_string()],
+        );
+    }
+
     /// Every byte of every file in the data folder.
     pub fn files(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -190,6 +206,12 @@ impl Harness {
         }
         bytes
     }
+}
+
+/// The names on a page, in its order.
+pub fn names_in(page: &Value) -> String {
+    let rows = page["data"].as_array().expect("a page");
+    rows.iter().map(|row| row["name"].as_str().unwrap()).collect::<Vec<_>>().join(" ")
 }
 
 pub async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod access;
+mod adapters;
 mod backup;
 mod deployment_configs;
 mod deployments;
@@ -19,6 +20,7 @@ mod healing;
 mod hugging_face;
 mod lists;
 mod migration;
+mod models;
 mod providers;
 mod rotation;
 mod secrecy;
@@ -26,4 +28,5 @@ mod secrets;
 mod socket;
 mod speed;
 mod uploads;
+mod virtual_models;
 mod workspaces;

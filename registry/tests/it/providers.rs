@@ -64,7 +64,7 @@ async fn put_creates_then_replaces_everything_and_keeps_what_was_found_out() {
 }
 
 #[tokio::test]
-async fn deleting_a_provider_takes_its_routes_and_models_along() {
+async fn deleting_a_provider_takes_its_routes_along_and_unlinks_its_models() {
     let h = Harness::start().await;
     let (one, two) = (FakeProvider::listing(&["both", "own"]).await, FakeProvider::listing(&["both"]).await);
     for (name, fake) in [("p1", &one), ("p2", &two)] {
@@ -81,8 +81,8 @@ async fn deleting_a_provider_takes_its_routes_and_models_along() {
     assert_eq!(snapshot.models.iter().map(|m| m.name.as_str()).collect::<Vec<_>>(), ["both"]);
     let left = h.get(&format!("{MODELS}/both")).await.expect(200).body;
     assert_eq!((&left["id"], &left["model_providers"]), (&model["id"], &json!(["default/p2"])));
-    let gone = h.get(&format!("{MODELS}/own")).await.expect(404);
-    assert_eq!(gone.message(), "Model with workspace 'default' and name 'own' not found");
+    let unlinked = h.get(&format!("{MODELS}/own")).await.expect(200).body;
+    assert_eq!(unlinked["model_providers"], json!([]));
     let gone = h.get(&format!("{PROVIDERS}/p1")).await.expect(404);
     assert_eq!(gone.message(), "Model provider not found: default/p1");
 }

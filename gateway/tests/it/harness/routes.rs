@@ -81,7 +81,15 @@ impl Routes {
             name: name.parse().unwrap(),
             created: 1_700_000_000,
             candidates: candidates.collect(),
+            aliases: None,
+            middleware: vec![],
         });
+        self
+    }
+
+    /// The model that was last added, changed.
+    pub fn but(mut self, change: impl FnOnce(&mut ModelRoute)) -> Self {
+        change(self.0.models.last_mut().unwrap());
         self
     }
 

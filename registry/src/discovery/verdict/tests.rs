@@ -14,11 +14,7 @@ fn provider(status: ProviderStatus, message: &str, served: &[(&str, &str)]) -> P
         status_message: message.into(),
         served: served
             .iter()
-            .map(|(name, id)| ServedModel {
-                name: ModelName::new(*name).unwrap(),
-                served_name: (*id).into(),
-                created: Timestamp(0),
-            })
+            .map(|(name, id)| ServedModel { name: ModelName::new(*name).unwrap(), served_name: (*id).into() })
             .collect(),
         created: Timestamp(0),
         updated: Timestamp(0),

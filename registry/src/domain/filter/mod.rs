@@ -41,6 +41,8 @@ pub enum FieldKind {
     Presence,
     /// A text, or true or false for whether it is set.
     TextOrPresence,
+    /// Several texts, one of which must pass.
+    TextAmong,
     /// Members of a JSON object, named by `name.path.to.member`.
     Json,
 }
@@ -260,7 +262,7 @@ fn text_of(field: &Field, value: &Value) -> Result<String, FilterError> {
 impl Scalar {
     fn read(field: &Field, value: &Value) -> Result<Self, FilterError> {
         match field.kind {
-            FieldKind::Text => text_of(field, value).map(Self::Text),
+            FieldKind::Text | FieldKind::TextAmong => text_of(field, value).map(Self::Text),
             FieldKind::Time => {
                 let text = text_of(field, value)?;
                 let time = Timestamp::from_wire(&text).ok_or_else(|| {

@@ -1,0 +1,136 @@
+//! A virtual model: what a request for a model resolves to.
+//!
+//! Every served model has one of its name, made with it; an owner may change it or make others.
+
+use proto_shared::names::EntityName;
+use proto_shared::{ModelName, WorkspaceName};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use utoipa::ToSchema;
+
+use super::Reference;
+use super::document::Draft;
+use super::model::BackendFormat;
+
+#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+pub struct VirtualModelBody {
+    /// `workspace/name` of the model that answers; not set: the one of its own name.
+    #[schema(max_length = 255)]
+    pub default_model_entity: Option<String>,
+    /// It goes when nobody serves the model of its name any more.
+    #[serde(default)]
+    pub autoprovisioned: bool,
+    #[serde(default)]
+    #[schema(max_items = 1000)]
+    pub models: Vec<VirtualModelInferenceConfig>,
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub request_middleware: Vec<MiddlewareCall>,
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub response_middleware: Vec<MiddlewareCall>,
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    pub post_response_middleware: Vec<MiddlewareCall>,
+    #[schema(max_length = 255)]
+    pub override_proxy: Option<String>,
+}
+
+/// A model that middleware may choose.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct VirtualModelInferenceConfig {
+    #[schema(max_length = 255)]
+    pub model: String,
+    pub backend_format: Option<BackendFormat>,
+}
+
+/// A plugin that is to see requests or answers. Kept; there are no plugins here.
+#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+pub struct MiddlewareCall {
+    #[schema(max_length = 255)]
+    pub name: String,
+    #[schema(max_length = 255)]
+    pub config_type: String,
+    #[schema(value_type = Option<Object>)]
+    pub config: Option<Map<String, Value>>,
+    #[schema(max_length = 255)]
+    pub config_id: Option<String>,
+}
+
+impl VirtualModelBody {
+    /// Names of the plugins it wants, in the order in which they would run.
+    pub fn middleware(&self) -> Vec<String> {
+        let calls = [&self.request_middleware, &self.response_middleware, &self.post_response_middleware];
+        calls.into_iter().flatten().map(|call| call.name.clone()).collect()
+    }
+}
+
+/// The one that a served model gets.
+pub fn automatic(workspace: &WorkspaceName, name: EntityName) -> Draft<VirtualModelBody> {
+    let body = VirtualModelBody {
+        default_model_entity: Some(format!("{workspace}/{name}")),
+        autoprovisioned: true,
+        ..VirtualModelBody::default()
+    };
+    Draft { name, project: None, description: None, body }
+}
+
+/// What routing needs of a virtual model.
+#[derive(Debug, Clone)]
+pub struct VirtualRoute {
+    pub workspace: WorkspaceName,
+    pub name: ModelName,
+    pub target: Target,
+    /// Seconds since the epoch.
+    pub created: u64,
+    /// Plugins without which it must not be used.
+    pub middleware: Vec<String>,
+}
+
+/// Which model answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// The one of its own name.
+    Own,
+    Other(Reference),
+    /// What is written there names no model.
+    Nothing,
+}
+
+impl Target {
+    pub fn read(entity: Option<String>) -> Self {
+        match entity {
+            None => Self::Own,
+            Some(text) => Reference::try_from(text).map_or(Self::Nothing, Self::Other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_is_read_once_and_nonsense_leads_nowhere() {
+        assert_eq!(Target::read(None), Target::Own);
+        assert_eq!(Target::read(Some("Not A Model".into())), Target::Nothing);
+        let Target::Other(reference) = Target::read(Some("default/tiny".into())) else { panic!() };
+        assert_eq!(reference.to_string(), "default/tiny");
+    }
+
+    #[test]
+    fn middleware_is_named_in_the_order_in_which_it_would_run() {
+        let call = |name: &str| MiddlewareCall {
+            name: name.into(),
+            config_type: "t".into(),
+            config: None,
+            config_id: None,
+        };
+        let body = VirtualModelBody {
+            request_middleware: vec![call("a"), call("b")],
+            post_response_middleware: vec![call("c")],
+            ..VirtualModelBody::default()
+        };
+        assert_eq!(body.middleware(), ["a", "b", "c"]);
+    }
+}

@@ -1,0 +1,80 @@
+//! Adapters.
+
+use proto_shared::WorkspaceName;
+use rusqlite::Connection;
+
+use super::documents::{self, CREATED_AT, DESCRIPTION, Kind, NAME, UPDATED_AT, WORKSPACE};
+use super::writer::Write;
+use super::{models, used_filesets};
+use crate::domain::adapter::AdapterBody;
+use crate::domain::document::Draft;
+use crate::domain::filter::{Field, FieldKind};
+use crate::domain::{Document, ListRules};
+use crate::error::Error;
+
+pub struct Adapters;
+
+impl Kind for Adapters {
+    type Body = AdapterBody;
+    const TABLE: &'static str = "adapters";
+    const ID: &'static str = "adapter";
+    const NOUN: &'static str = "Adapter";
+}
+
+const fn text(name: &'static str, column: &'static str) -> Field {
+    Field { name, kind: FieldKind::Text, column }
+}
+
+pub const LIST: ListRules = ListRules::with(&[
+    WORKSPACE,
+    NAME,
+    text("model", "json_extract(body, '$.model')"),
+    DESCRIPTION,
+    text("fileset", "json_extract(body, '$.fileset')"),
+    text("finetuning_type", "json_extract(body, '$.finetuning_type')"),
+    Field { name: "enabled", kind: FieldKind::Bool, column: "json_extract(body, '$.enabled')" },
+    CREATED_AT,
+    UPDATED_AT,
+]);
+
+/// `model`: the base model it must have, by its name in the same workspace.
+pub fn get(
+    connection: &Connection,
+    workspace: &str,
+    model: Option<&str>,
+    name: &str,
+) -> Result<Document<AdapterBody>, Error> {
+    let adapter = documents::get::<Adapters>(connection, workspace, name)?;
+    let is_of = |model: &str| adapter.body.model.to_string() == format!("{workspace}/{model}");
+    if model.is_none_or(is_of) { Ok(adapter) } else { Err(Adapters::not_found(workspace, name)) }
+}
+
+pub fn insert(
+    write: &Write<'_>,
+    workspace: &WorkspaceName,
+    draft: &Draft<AdapterBody>,
+) -> Result<Document<AdapterBody>, Error> {
+    let model = &draft.body.model;
+    models::document(write, model.workspace(workspace).as_str(), model.name().as_str())?;
+    used_filesets::require(write, workspace, &draft.body.fileset)?;
+    documents::insert::<Adapters>(write, workspace, draft)
+}
+
+pub fn delete(write: &Write<'_>, workspace: &str, model: Option<&str>, name: &str) -> Result<(), Error> {
+    get(write, workspace, model, name)?;
+    documents::delete::<Adapters>(write, workspace, name).map(drop)
+}
+
+/// The adapters of a model, oldest first, in whichever workspaces they are.
+pub fn of_model(
+    connection: &Connection,
+    workspace: &str,
+    model: &str,
+) -> Result<Vec<Document<AdapterBody>>, Error> {
+    // The condition is the index's expression, word for word.
+    documents::find_all::<Adapters>(
+        connection,
+        "json_extract(body, '$.model') = ?1",
+        [format!("{workspace}/{model}")],
+    )
+}
