@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use http::StatusCode;
 use serde_json::Value;
 
-use crate::cli::{ConfigFields, DeploymentConfigCommand};
+use crate::cli::{ConfigFields, DeploymentConfigCommand, Output, VersionNamed};
 use crate::client::api::Api;
 use crate::client::error::ClientError;
-use crate::client::noun::{Body, Cell, Change, Column, Fields, Noun, Way, text};
+use crate::client::noun::{Body, Cell, Change, Column, Fields, Noun, Way, show_one, text};
 
 /// The older form of a config: one object for what are two today.
 const OLDER: &str = "nim_deployment";
@@ -106,7 +106,7 @@ pub async fn run(command: DeploymentConfigCommand) -> Result<(), ClientError> {
     match command {
         DeploymentConfigCommand::Create(args) => CONFIG.create(*args).await,
         DeploymentConfigCommand::List(args) => CONFIG.list(args).await,
-        DeploymentConfigCommand::Get(args) => CONFIG.get_version(args).await,
+        DeploymentConfigCommand::Get(args) => get(args).await,
         DeploymentConfigCommand::Update(args) => CONFIG.update(*args).await,
         DeploymentConfigCommand::Delete(args) => {
             let api = Api::new(&args.connection)?;
@@ -123,6 +123,19 @@ pub async fn run(command: DeploymentConfigCommand) -> Result<(), ClientError> {
         }
         DeploymentConfigCommand::Versions(args) => CONFIG.versions(args).await,
     }
+}
+
+/// Data is shown as it came; people see one of its two forms.
+async fn get(args: VersionNamed) -> Result<(), ClientError> {
+    let mut value = CONFIG.fetch_version(&args).await?;
+    let form = args.connection.view.output;
+    if form == Output::Table
+        && !value["engine"].is_null()
+        && let Some(fields) = value.as_object_mut()
+    {
+        fields.remove(OLDER);
+    }
+    show_one(form, &value)
 }
 
 #[cfg(test)]

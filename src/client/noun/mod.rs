@@ -20,8 +20,7 @@ use crate::cli::{Create, Named, Output, Source, Update};
 pub use body::{Body, Fields, read_text};
 pub use columns::{Cell, Column, text};
 pub use list::List;
-pub use tell::Done;
-use tell::show_one;
+pub use tell::{Done, show_one};
 
 /// The one kind that is in no workspace.
 const WORKSPACES: &str = "workspaces";

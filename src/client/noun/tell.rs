@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Noun, columns};
+use super::Noun;
 use crate::cli::{Connection, Output};
 use crate::client::api::Api;
 use crate::client::error::ClientError;
@@ -56,11 +56,36 @@ impl Done {
 
 /// One object: all that is set.
 pub fn show_one(form: Output, value: &Value) -> Result<(), ClientError> {
-    output::show(form, value, || {
-        let mut set = value.clone();
-        if let Value::Object(fields) = &mut set {
-            fields.retain(|_, inner| !columns::is_empty(inner));
+    output::show(form, value, || output::push(&output::outline(&what_is_set(value).unwrap_or_default())))
+}
+
+/// Nothing of a value that says nothing.
+fn what_is_set(value: &Value) -> Option<Value> {
+    match value {
+        Value::Null => None,
+        Value::String(text) => (!text.is_empty()).then(|| value.clone()),
+        Value::Array(items) => {
+            let set: Vec<Value> = items.iter().filter_map(what_is_set).collect();
+            (!set.is_empty()).then_some(Value::Array(set))
         }
-        output::push(&output::outline(&set))
-    })
+        Value::Object(fields) => {
+            let set = fields.iter().filter_map(|(name, inner)| Some((name.clone(), what_is_set(inner)?)));
+            let set: serde_json::Map<_, _> = set.collect();
+            (!set.is_empty()).then_some(Value::Object(set))
+        }
+        other => Some(other.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_set_is_not_shown_however_deep() {
+        let value = json!({"name": "a", "gpu": 0, "on": false, "note": "", "spec": {"model": null, "size": 1},
+                           "by": {"id": "", "groups": [], "of": {"x": null}}, "tags": ["", "t"]});
+        let set = json!({"name": "a", "gpu": 0, "on": false, "spec": {"size": 1}, "tags": ["t"]});
+        assert_eq!(what_is_set(&value), Some(set));
+    }
 }

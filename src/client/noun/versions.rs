@@ -17,9 +17,12 @@ impl Noun {
     }
 
     pub async fn get_version(&self, args: VersionNamed) -> Result<(), ClientError> {
+        show_one(args.connection.view.output, &self.fetch_version(&args).await?)
+    }
+
+    pub async fn fetch_version(&self, args: &VersionNamed) -> Result<Value, ClientError> {
         let api = Api::new(&args.connection)?;
-        let value = api.get(&self.at_version(&api, &args)).await.map_err(|e| self.see_list(&api, e))?;
-        show_one(args.connection.view.output, &value)
+        api.get(&self.at_version(&api, args)).await.map_err(|e| self.see_list(&api, e))
     }
 
     pub async fn delete_version(&self, api: &Api, args: &VersionNamed) -> Result<Value, ClientError> {
