@@ -8,6 +8,7 @@ mod cli_deployments;
 mod cli_objects;
 mod drain;
 mod durability;
+mod files;
 mod openapi;
 mod raw_http;
 mod roles;

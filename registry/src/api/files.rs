@@ -75,8 +75,14 @@ struct FilesParams {
     include_cache_status: Option<bool>,
 }
 
-/// A file's place, as the URL gives it.
-pub type At = Path<(String, String, String)>;
+/// A file's place in its fileset.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+#[expect(dead_code, reason = "a schema; the path is read by the handlers")]
+pub struct FilePathParam {
+    /// Slashes may be percent-encoded
+    path: String,
+}
 
 impl File {
     fn new(fileset: &Fileset, file: FileInfo, cache_status: Option<CacheStatus>) -> Self {
@@ -143,11 +149,12 @@ async fn list(
 
 #[utoipa::path(
     head, path = "/apis/files/v2/workspaces/{workspace}/filesets/{name}/-/{*path}", tag = "files",
+    params(FilePathParam),
     responses((status = 200)),
 )]
 async fn describe(
     State(registry): State<Registry>,
-    Path((workspace, name, path)): At,
+    Path((workspace, name, path)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Reply {
     let path = path_of(&path)?;
@@ -157,6 +164,7 @@ async fn describe(
 
 #[utoipa::path(
     get, path = "/apis/files/v2/workspaces/{workspace}/filesets/{name}/-/{*path}", tag = "files",
+    params(FilePathParam),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
@@ -165,7 +173,7 @@ async fn describe(
 )]
 async fn download(
     State(registry): State<Registry>,
-    Path((workspace, name, path)): At,
+    Path((workspace, name, path)): Path<(String, String, String)>,
     headers: HeaderMap,
 ) -> Reply {
     let path = path_of(&path)?;
@@ -175,12 +183,13 @@ async fn download(
 
 #[utoipa::path(
     put, path = "/apis/files/v2/workspaces/{workspace}/filesets/{name}/-/{*path}", tag = "files",
+    params(FilePathParam),
     request_body(content = Vec<u8>, content_type = "application/octet-stream"),
     responses((status = 200, body = File)),
 )]
 async fn upload(
     State(registry): State<Registry>,
-    Path((workspace, name, path)): At,
+    Path((workspace, name, path)): Path<(String, String, String)>,
     request: Request,
 ) -> Reply {
     let path = path_of(&path)?;
@@ -223,9 +232,13 @@ fn refuse_forms(headers: &HeaderMap) -> Result<(), Error> {
 
 #[utoipa::path(
     delete, path = "/apis/files/v2/workspaces/{workspace}/filesets/{name}/-/{*path}", tag = "files",
+    params(FilePathParam),
     responses((status = 200, body = File)),
 )]
-async fn delete(State(registry): State<Registry>, Path((workspace, name, path)): At) -> Reply {
+async fn delete(
+    State(registry): State<Registry>,
+    Path((workspace, name, path)): Path<(String, String, String)>,
+) -> Reply {
     let path = path_of(&path)?;
     let fileset = local(&registry, workspace, name).await?;
     let removed = registry.inner.files.remove(&fileset.id, path.clone()).await;

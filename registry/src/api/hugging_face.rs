@@ -17,7 +17,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use super::body::{RequestBody, Valid};
-use super::files::{described, digest, local, path_of, sent, tag_of};
+use super::files::{FilePathParam, described, digest, local, path_of, sent, tag_of};
 use super::query::Pairs;
 use super::reply::Reply;
 use crate::Registry;
@@ -123,6 +123,7 @@ fn marked(error: Error, code: &'static str) -> Response {
 
 #[utoipa::path(
     head, path = "/apis/files/v2/hf/{workspace}/{name}/resolve/{revision}/{*path}", tag = "hugging-face",
+    params(FilePathParam),
     responses((status = 200)),
 )]
 async fn describe(
@@ -144,6 +145,7 @@ async fn describe(
 
 #[utoipa::path(
     get, path = "/apis/files/v2/hf/{workspace}/{name}/resolve/{revision}/{*path}", tag = "hugging-face",
+    params(FilePathParam),
     responses(
         (status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
         (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),

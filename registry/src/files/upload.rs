@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::body::Body;
 use http_body_util::BodyExt;
@@ -13,7 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use super::folder::Folder;
 use super::path::FilePath;
 use super::{FileError, FileInfo, FileStore, PASSING, PLACE_ATTEMPTS_MAX, make_folder};
-use crate::config::{TRANSFER_BUFFER_BYTES, UPLOAD_PROGRESS_BYTES_MIN};
+use crate::config::{TRANSFER_BUFFER_BYTES, UPLOAD_PROGRESS_BYTES_MIN, UPLOAD_UNSYNCED_BYTES_MAX};
 use crate::domain::EntityId;
 
 /// A whole file that is not in its place yet. Dropped, it leaves nothing.
@@ -95,6 +96,8 @@ struct Passing {
     root: Arc<PathBuf>,
     name: String,
     file: Arc<File>,
+    /// Written since the last sync.
+    unsynced: Arc<AtomicU64>,
 }
 
 impl Passing {
@@ -102,14 +105,19 @@ impl Passing {
         make_folder(&root.join(PASSING))?;
         let name = uuid::Uuid::new_v4().to_string();
         let file = Folder::open(&root)?.enter(PASSING)?.make_file(&name)?;
-        Ok(Self { root, name, file: Arc::new(file) })
+        Ok(Self { root, name, file: Arc::new(file), unsynced: Arc::default() })
     }
 
-    /// Gives the buffer back, empty.
+    /// Gives the buffer back, empty. Syncs now and then, so that the last sync, with its sender waiting, is short.
     async fn write(&self, mut buffer: Vec<u8>) -> Result<Vec<u8>, FileError> {
-        let file = Arc::clone(&self.file);
+        let (file, unsynced) = (Arc::clone(&self.file), Arc::clone(&self.unsynced));
         let writing = tokio::task::spawn_blocking(move || {
             (&*file).write_all(&buffer)?;
+            let length = u64::try_from(buffer.len()).unwrap_or(u64::MAX);
+            if unsynced.fetch_add(length, Ordering::Relaxed) >= UPLOAD_UNSYNCED_BYTES_MAX {
+                unsynced.store(0, Ordering::Relaxed);
+                file.sync_data()?;
+            }
             buffer.clear();
             Ok(buffer)
         });

@@ -43,6 +43,7 @@ pub fn document() -> OpenApi {
         .version(env!("CARGO_PKG_VERSION"))
         .description(Some("One address for every model: the registry's API and the gateway's routes."))
         .build();
+    name_rests(&mut document);
     add_errors(&mut document);
     add_name_patterns(&mut document);
     gateway::add(&mut document);
@@ -72,6 +73,12 @@ fn add_name_patterns(document: &mut OpenApi) {
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
     [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+}
+
+/// The router writes the rest of a path as `{*path}`; in the document it is a parameter like others.
+fn name_rests(document: &mut OpenApi) {
+    let paths = std::mem::take(&mut document.paths.paths);
+    document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
 }
 
 fn add_errors(document: &mut OpenApi) {
