@@ -14,7 +14,25 @@ struct Kind {
     then: (&'static str, &'static str),
 }
 
-const KINDS: [Kind; 2] = [
+const KINDS: [Kind; 5] = [
+    Kind {
+        noun: "model",
+        create: "--base-model base --trust-remote-code",
+        update: "--description tuned",
+        then: ("/trust_remote_code", "true"),
+    },
+    Kind {
+        noun: "virtual-model",
+        create: "--default-model default/m",
+        update: "--default-model default/other",
+        then: ("/default_model_entity", r#""default/other""#),
+    },
+    Kind {
+        noun: "fileset",
+        create: "--purpose model --tool-call-parser llama3_json",
+        update: "--auto-tool-choice",
+        then: ("/metadata/model/tool_calling/tool_call_parser", r#""llama3_json""#),
+    },
     Kind {
         noun: "prompt",
         create: "--system Brief. --user {{text}} --input-variables text --tags a,b",
@@ -63,6 +81,38 @@ async fn every_kind_of_object_is_made_listed_changed_and_deleted() {
         let empty = at.done(&format!("{noun} list")).await;
         assert!(empty.contains(": nimgate "), "{noun}: {empty}");
     }
+}
+
+#[tokio::test]
+async fn an_adapter_belongs_to_a_model_and_is_switched_off() {
+    let at = At::start().await;
+    std::fs::write(at.home.path().join("adapter.bin"), "weights").unwrap();
+    at.done("model create base").await;
+    let missing = at.fails("adapter create poems --model base --fileset files", 1).await;
+    assert!(missing.contains("nimgate fileset create files"), "{missing}");
+    at.done("fileset create files").await;
+    at.done("file upload adapter.bin files").await;
+    at.done("adapter create poems --model base --fileset files --lora-rank 8").await;
+    at.done("adapter update poems --enabled=false").await;
+    let adapter = at.json("adapter get poems").await;
+    assert_eq!(
+        (&adapter["enabled"], &adapter["lora_config"]["rank"]),
+        (&false.into(), &8.into()),
+        "{adapter}"
+    );
+    assert_eq!(at.names("adapter list --filter enabled=false").await, ["poems"]);
+    at.done("adapter delete poems").await;
+}
+
+#[tokio::test]
+async fn a_virtual_model_is_called_as_soon_as_it_is_made() {
+    let at = At::start().await;
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    at.done(&format!("provider create sim --url {}", sim.url())).await;
+    at.done("vm create friend --default-model default/sim-echo-8b").await;
+    let said = at.done("chat friend Hello").await;
+    assert!(said.contains("You said: Hello"), "{said}");
+    assert_eq!(at.names("vm list --exclude-autoprovisioned").await, ["friend"]);
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@
 mod at;
 mod cli;
 mod cli_deployments;
+mod cli_files;
 mod cli_objects;
 mod drain;
 mod durability;
