@@ -17,11 +17,13 @@ use super::schema::{self, ListParams, PageView};
 use crate::Registry;
 use crate::domain::adapter::{AdapterBody, Lora};
 use crate::domain::document::Draft;
+use crate::domain::fileset::Storage;
 use crate::domain::model::FinetuningType;
 use crate::domain::{Document, Reference};
 use crate::error::Error;
 use crate::store::adapters::{self, Adapters};
-use crate::store::{documents as stored, used_filesets, workspaces};
+use crate::store::filesets::{self, Fileset};
+use crate::store::{documents as stored, models, workspaces};
 
 pub fn routes() -> OpenApiRouter<Registry> {
     OpenApiRouter::new()
@@ -85,6 +87,20 @@ pub struct Adapter {
     updated_at: String,
 }
 
+impl UpdateAdapter {
+    fn apply(self, adapter: &mut Document<AdapterBody>) {
+        if let Some(description) = self.description {
+            adapter.description = description;
+        }
+        if let Some(enabled) = self.enabled {
+            adapter.body.enabled = enabled;
+        }
+        if let Some(fileset) = self.fileset {
+            adapter.body.fileset = fileset;
+        }
+    }
+}
+
 impl From<Document<AdapterBody>> for Adapter {
     fn from(document: Document<AdapterBody>) -> Self {
         let body = document.body;
@@ -134,20 +150,42 @@ async fn store(
     model: Reference,
     adapter: CreateModelAdapter,
 ) -> Reply {
-    let made = registry.inner.store.write(move |write| {
-        let workspace = workspaces::require_target(write, &workspace)?;
-        let CreateModelAdapter { name, description, fileset, finetuning_type, enabled, lora_config } =
-            adapter;
-        let body = AdapterBody {
-            fileset,
-            finetuning_type,
-            enabled: enabled.unwrap_or(true),
-            lora_config,
-            model: model.within(&workspace),
-        };
+    let CreateModelAdapter { name, description, fileset, finetuning_type, enabled, lora_config } = adapter;
+    let store = &registry.inner.store;
+    let (base, files) = (model.clone(), fileset.clone());
+    let (workspace, found) = store
+        .read(move |connection| {
+            let workspace = workspaces::require_target(connection, &workspace)?;
+            models::document(connection, base.workspace(&workspace).as_str(), base.name().as_str())?;
+            let found = filesets::referred(connection, &workspace, &files)?;
+            Ok((workspace, found))
+        })
+        .await?;
+    require_files(registry, &found).await?;
+    let body = AdapterBody {
+        fileset,
+        finetuning_type,
+        enabled: enabled.unwrap_or(true),
+        lora_config,
+        model: model.within(&workspace),
+    };
+    let made = store.write(move |write| {
+        let workspace = workspaces::require_target(write, workspace.as_str())?;
         adapters::insert(write, &workspace, &Draft { name, project: None, description, body })
     });
     Ok(reply::written(StatusCode::CREATED, made.await?, Adapter::from))
+}
+
+/// An adapter without files is of no use. What lies elsewhere can't be looked at.
+async fn require_files(registry: &Registry, fileset: &Fileset) -> Result<(), Error> {
+    let is_local = matches!(fileset.body.storage, Storage::Local(_));
+    if !is_local || !registry.inner.files.is_empty(&fileset.id).await? {
+        return Ok(());
+    }
+    let (workspace, name) = (&fileset.workspace, &fileset.name);
+    let reason =
+        format!("Fileset '{name}' in workspace '{workspace}' is empty; upload the adapter's files first");
+    Err(Error::refused("fileset", reason))
 }
 
 #[utoipa::path(
@@ -201,18 +239,18 @@ async fn change_one(
     name: String,
     change: UpdateAdapter,
 ) -> Reply {
-    let updated = registry.inner.store.write(move |write| {
+    let store = &registry.inner.store;
+    if let Some(fileset) = change.fileset.clone() {
+        let (workspace, model, name) = (workspace.clone(), model.clone(), name.clone());
+        let found = store.read(move |connection| {
+            let adapter = adapters::get(connection, &workspace, model.as_deref(), &name)?;
+            filesets::referred(connection, &adapter.workspace, &fileset)
+        });
+        require_files(registry, &found.await?).await?;
+    }
+    let updated = store.write(move |write| {
         let mut adapter = adapters::get(write, &workspace, model.as_deref(), &name)?;
-        if let Some(description) = change.description {
-            adapter.description = description;
-        }
-        if let Some(enabled) = change.enabled {
-            adapter.body.enabled = enabled;
-        }
-        if let Some(fileset) = change.fileset {
-            used_filesets::require(write, &adapter.workspace, &fileset)?;
-            adapter.body.fileset = fileset;
-        }
+        change.apply(&mut adapter);
         stored::update::<Adapters>(write, &adapter)
     });
     Ok(reply::written(StatusCode::OK, updated.await?, Adapter::from))

@@ -223,6 +223,15 @@ impl Storage {
         })
     }
 
+    /// `organisation/…` of the hub that the files come from.
+    pub fn repository(&self) -> Option<String> {
+        match self {
+            Self::Huggingface(storage) => Some(storage.repo_id.clone()),
+            Self::Ngc(storage) => Some(format!("{}/{}", storage.org, storage.target)),
+            Self::Local(_) | Self::S3(_) => None,
+        }
+    }
+
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Local(_) => "local",

@@ -102,6 +102,20 @@ impl FileStore {
         Ok(files)
     }
 
+    /// Whether the fileset has no file.
+    pub async fn is_empty(&self, id: &EntityId) -> Result<bool, FileError> {
+        let looked = self.blocking(id, |folder| {
+            let mut found = Vec::new();
+            folder.files_below("", 1, &mut found)?;
+            Ok(found.is_empty())
+        });
+        match looked.await {
+            Err(FileError::TooMany(_)) => Ok(false),
+            Err(FileError::NotFound) => Ok(true),
+            looked => looked,
+        }
+    }
+
     pub async fn open_file(&self, id: &EntityId, path: FilePath) -> Result<OpenFile, FileError> {
         let opened = self.blocking(id, move |folder| {
             let (folder, name) = parent_of(folder, &path)?;

@@ -5,7 +5,7 @@ use rusqlite::Connection;
 
 use super::documents::{self, CREATED_AT, DESCRIPTION, Kind, NAME, UPDATED_AT, WORKSPACE};
 use super::writer::Write;
-use super::{models, used_filesets};
+use super::{filesets, models};
 use crate::domain::adapter::AdapterBody;
 use crate::domain::document::Draft;
 use crate::domain::filter::{Field, FieldKind};
@@ -49,6 +49,7 @@ pub fn get(
     if model.is_none_or(is_of) { Ok(adapter) } else { Err(Adapters::not_found(workspace, name)) }
 }
 
+/// Stores one whose fileset was found fit.
 pub fn insert(
     write: &Write<'_>,
     workspace: &WorkspaceName,
@@ -56,7 +57,7 @@ pub fn insert(
 ) -> Result<Document<AdapterBody>, Error> {
     let model = &draft.body.model;
     models::document(write, model.workspace(workspace).as_str(), model.name().as_str())?;
-    used_filesets::require(write, workspace, &draft.body.fileset)?;
+    filesets::referred(write, workspace, &draft.body.fileset)?;
     documents::insert::<Adapters>(write, workspace, draft)
 }
 

@@ -2,12 +2,13 @@
 
 use std::collections::HashSet;
 
+use proto_shared::WorkspaceName;
 use rusqlite::Connection;
 
-use super::documents::{CREATED_AT, DESCRIPTION, Kind, NAME, PROJECT, UPDATED_AT, WORKSPACE};
+use super::documents::{self, CREATED_AT, DESCRIPTION, Kind, NAME, PROJECT, UPDATED_AT, WORKSPACE};
 use crate::domain::fileset::FilesetBody;
 use crate::domain::filter::{Field, FieldKind};
-use crate::domain::{Document, ListRules, Sort};
+use crate::domain::{Document, ListRules, Reference, Sort};
 use crate::error::Error;
 
 pub struct Filesets;
@@ -36,6 +37,19 @@ pub const LIST: ListRules = ListRules {
     default_sort: Sort::NEWEST_FIRST,
     ..ListRules::with(&[NAME, DESCRIPTION, PURPOSE, STORAGE_TYPE, CREATED_AT, UPDATED_AT, WORKSPACE, PROJECT])
 };
+
+/// The fileset that something written in `workspace` refers to. None there: 400.
+pub fn referred(
+    connection: &Connection,
+    workspace: &WorkspaceName,
+    reference: &Reference,
+) -> Result<Fileset, Error> {
+    let (workspace, name) = (reference.workspace(workspace), reference.name());
+    documents::find::<Filesets>(connection, workspace.as_str(), name.as_str())?.ok_or_else(|| {
+        let reason = format!("Fileset '{name}' not found in workspace '{workspace}'; create it first");
+        Error::refused("fileset", reason)
+    })
+}
 
 /// Whether the fileset with this id is still there.
 pub fn exists(connection: &Connection, id: &str) -> Result<bool, Error> {

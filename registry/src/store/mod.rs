@@ -32,7 +32,6 @@ pub mod rotation;
 pub mod routes;
 pub mod secrets;
 pub mod served;
-pub mod used_filesets;
 mod versions;
 pub mod virtual_models;
 pub mod workspaces;

@@ -5,9 +5,8 @@ use rusqlite::{Connection, OptionalExtension};
 
 use super::documents::{self, CREATED_AT, DESCRIPTION, NAME, PROJECT, UPDATED_AT, WORKSPACE};
 use super::page::{self, Source, json, parsed, to_json};
-use super::used_filesets::{self, Origin};
 use super::writer::Write;
-use super::{adapters, served};
+use super::{adapters, filesets, served};
 use crate::domain::document::Draft;
 use crate::domain::filter::{Field, FieldKind};
 use crate::domain::model::{ModelBody, ServedBy, TRUSTED_REPOSITORIES, is_trusted, prefer};
@@ -146,8 +145,9 @@ pub fn insert(
 /// A fileset that is named must be there, and code out of it may run only if it is trusted.
 fn check_fileset(write: &Write<'_>, workspace: &WorkspaceName, body: &ModelBody) -> Result<(), Error> {
     let Some(reference) = &body.fileset else { return Ok(()) };
-    match used_filesets::require(write, workspace, reference)? {
-        Origin::Repository(repository) if body.trust_remote_code && !is_trusted(&repository) => {
+    let fileset = filesets::referred(write, workspace, reference)?;
+    match fileset.body.storage.repository() {
+        Some(repository) if body.trust_remote_code && !is_trusted(&repository) => {
             let allowed = TRUSTED_REPOSITORIES.join(", ");
             Err(Error::Forbidden(format!(
                 "trust_remote_code: code from {repository} may not run here, only from {allowed}"

@@ -1,12 +1,12 @@
 use serde_json::{Value, json};
 
-use crate::harness::{Harness, MODELS, names_in};
+use crate::harness::{FILESETS, Harness, MODELS, names_in};
 
 const ADAPTERS: &str = "/apis/models/v2/workspaces/default/adapters";
 
 async fn with_base() -> Harness {
     let h = Harness::start().await;
-    h.add_fileset("files", json!({})).await;
+    h.add_files("files").await;
     h.post(MODELS, json!({"name": "base"})).await.expect(201);
     h
 }
@@ -47,7 +47,7 @@ async fn both_spellings_make_the_same_adapter() {
 async fn a_change_reaches_the_adapter_by_either_path_and_only_below_its_own_model() {
     let h = with_base().await;
     h.post(MODELS, json!({"name": "other"})).await.expect(201);
-    h.add_fileset("more", json!({})).await;
+    h.add_files("more").await;
     h.post(&format!("{MODELS}/base/adapters"), lora("one")).await.expect(201);
     let nested = format!("{MODELS}/base/adapters/one");
     let flat = format!("{ADAPTERS}/one");
@@ -77,6 +77,11 @@ async fn what_an_adapter_stands_on_must_be_there() {
     lost["fileset"] = json!("nowhere");
     let refused = h.post(ADAPTERS, of("base", lost)).await.expect(400);
     assert!(refused.message().contains("Fileset 'nowhere' not found in workspace 'default'"));
+    h.post(FILESETS, json!({"name": "empty"})).await.expect(200);
+    let mut empty = lora("one");
+    empty["fileset"] = json!("empty");
+    let refused = h.post(&format!("{MODELS}/base/adapters"), empty).await.expect(400);
+    assert!(refused.message().contains("Fileset 'empty' in workspace 'default' is empty"));
     for bad in [
         json!({"name": "one", "fileset": "files", "model": "base"}),
         json!({"name": "one", "fileset": "files", "finetuning_type": "lora"}),
@@ -93,6 +98,10 @@ async fn what_an_adapter_stands_on_must_be_there() {
     h.post(ADAPTERS, of("base", lora("one"))).await.expect(201);
     let twice = h.post(&format!("{MODELS}/base/adapters"), lora("one")).await.expect(409);
     assert_eq!(twice.message(), "Adapter 'default/one' already exists");
+    h.patch(&format!("{ADAPTERS}/one"), json!({"fileset": "empty"})).await.expect(400);
+    let remote = json!({"name": "hub", "storage": {"type": "huggingface", "repo_id": "a/b"}});
+    h.post(FILESETS, remote).await.expect(200);
+    h.patch(&format!("{ADAPTERS}/one"), json!({"fileset": "hub"})).await.expect(200);
 }
 
 #[tokio::test]

@@ -16,7 +16,7 @@ use proto_shared::egress::EgressPolicy;
 use proto_shared::feed::GENERATION_HEADER;
 use proto_shared::{KeyRing, RouteSnapshot};
 use registry::{DeploymentConfig, DiscoveryConfig, FilesConfig, Registry, RegistryConfig, SecretAccess};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -189,13 +189,11 @@ impl Harness {
         connection.execute(sql, rusqlite::params_from_iter(values)).unwrap();
     }
 
-    /// A fileset with this body.
-    pub async fn add_fileset(&self, name: &str, body: Value) {
-        self.sql(
-            "INSERT INTO filesets (id, workspace, name, body, created_us, updated_us) \
-             VALUES ('fileset-' || ?1, 'default', ?1, ?2, 0, 0)",
-            [name.to_owned(), body.to_string()],
-        );
+    /// A fileset with a file in it.
+    pub async fn add_files(&self, name: &str) {
+        self.post(FILESETS, json!({ "name": name })).await.expect(200);
+        let path = format!("{FILESETS}/{name}/-/config.json");
+        self.raw(Method::PUT, &path, "application/octet-stream", b"{}").await.expect(200);
     }
 
     /// Every byte of every file in the data folder.

@@ -1,7 +1,7 @@
 use serde_json::{Value, json};
 
 use crate::fake_provider::{Behaviour, FakeProvider};
-use crate::harness::{Harness, MODELS, PROVIDERS, names_in};
+use crate::harness::{CONFIGS, FILESETS, Harness, MODELS, PROVIDERS, names_in};
 
 fn spec() -> Value {
     json!({
@@ -246,7 +246,7 @@ async fn models_of_a_deployments_provider_are_entities_too_and_organisations_sta
 #[tokio::test]
 async fn models_are_filtered_by_what_is_set_and_what_it_is() {
     let h = Harness::start().await;
-    h.add_fileset("files", json!({})).await;
+    h.add_files("files").await;
     for body in [
         json!({"name": "base", "fileset": "files"}),
         json!({"name": "tuned", "base_model": "base", "finetuning_type": "lora", "project": "p"}),
@@ -289,35 +289,34 @@ async fn models_are_filtered_by_what_is_set_and_what_it_is() {
 #[tokio::test]
 async fn a_deployment_config_tells_whether_lora_is_enabled_for_a_model() {
     let h = Harness::start().await;
-    for name in ["plain", "old-form", "new-form", "by-id"] {
+    for name in ["plain", "old-form", "new-form", "unused"] {
         h.post(MODELS, json!({"name": name})).await.expect(201);
     }
-    let named = |name: &str| json!({"model_namespace": "default", "model_name": name, "lora_enabled": true});
-    let configs = [
-        json!({"nim_deployment": named("old-form")}),
-        json!({"model_spec": named("new-form")}),
-        json!({"model_entity_id": "default/by-id", "model_spec": {"lora_enabled": true}}),
-        json!({"model_entity_id": "default/plain", "model_spec": {"lora_enabled": false}}),
-    ];
-    for (number, body) in configs.into_iter().enumerate() {
-        h.sql(
-            "INSERT INTO deployment_configs (id, workspace, name, version, body, latest, created_us, updated_us) \
-             VALUES (?1, 'default', ?1, 1, ?2, 1, 0, 0)",
-            [format!("config{number}"), body.to_string()],
-        );
+    let named = |name: &str, lora: bool| json!({"model_namespace": "default", "model_name": name, "lora_enabled": lora});
+    let mut older = named("old-form", true);
+    older["gpu"] = json!(0);
+    h.post(CONFIGS, json!({"name": "c1", "nim_deployment": older})).await.expect(201);
+    for (config, model, lora) in [("c2", "new-form", true), ("c3", "plain", false)] {
+        let body = json!({
+            "name": config, "engine": "nim", "model_spec": named(model, lora), "executor_config": {"gpu": 0},
+        });
+        h.post(CONFIGS, body).await.expect(201);
     }
     let page = h.get(&format!("{MODELS}?filter[lora_enabled]=true")).await.expect(200);
-    assert_eq!(names_in(&page.body), "old-form new-form by-id");
+    assert_eq!(names_in(&page.body), "old-form new-form");
 }
 
 #[tokio::test]
 async fn code_of_strangers_is_not_trusted() {
     let h = Harness::start().await;
-    let hub = |repository: &str| json!({"storage": {"type": "huggingface", "repo_id": repository}});
-    h.add_fileset("ours", json!({"storage": {"type": "local", "path": "x"}})).await;
-    h.add_fileset("theirs", hub("evil/model")).await;
-    h.add_fileset("nvidia", hub("nvidia/nemotron")).await;
-    h.add_fileset("ngc", json!({"storage": {"type": "ngc", "org": "evil", "target": "t"}})).await;
+    h.add_files("ours").await;
+    for (name, storage) in [
+        ("theirs", json!({"type": "huggingface", "repo_id": "evil/model"})),
+        ("nvidia", json!({"type": "huggingface", "repo_id": "nvidia/nemotron"})),
+        ("ngc", json!({"type": "ngc", "org": "evil", "team": "t", "target": "t", "api_key_secret": "key"})),
+    ] {
+        h.post(FILESETS, json!({"name": name, "storage": storage})).await.expect(200);
+    }
     for (name, fileset, status) in
         [("m1", "ours", 201), ("m2", "theirs", 403), ("m3", "nvidia", 201), ("m4", "ngc", 403)]
     {
