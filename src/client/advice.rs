@@ -16,6 +16,9 @@ pub fn next_step(status: StatusCode, message: &str, at: &str, gateway_at: &str) 
     if no_route {
         return Some("this gateway has no such function; compare: nimgate --version".to_owned());
     }
+    if absent && low.starts_with("model with workspace") {
+        return Some(format!("see what there is: nimgate model list --entities{at}"));
+    }
     // A 404 is about the thing itself; these are about things that a request refers to.
     let refers = status == StatusCode::BAD_REQUEST || status == StatusCode::UNPROCESSABLE_ENTITY;
     if !(absent && refers) {
@@ -66,6 +69,11 @@ mod tests {
                 "store it: nimgate secret create k --from-env VARIABLE -w w",
             ),
             (400, "Secret w/k not found", "store it: nimgate secret create k --from-env VARIABLE -w w"),
+            (
+                404,
+                "Model with workspace 'w' and name 'm' not found",
+                "see what there is: nimgate model list --entities -w w",
+            ),
             (400, "Fileset 'fs' not found in workspace 'w'", "make it: nimgate fileset create fs -w w"),
             (
                 400,

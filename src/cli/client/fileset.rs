@@ -16,7 +16,7 @@ pub enum FilesetCommand {
 Examples:
   nimgate fileset create my-llama --purpose model
   nimgate fileset create qwen --huggingface Qwen/Qwen3-8B --token-secret hf-token --purpose model
-  nimgate fileset create data --storage '{\"type\": \"s3\", \"bucket\": \"data\", \"prefix\": \"train/\"}'
+  nimgate fileset create data --storage '{\"type\": \"s3\", \"bucket\": \"data\", \"use_sdk_auth\": true}'
   nimgate file upload ./my-llama my-llama")]
     Create(Create<FilesetFields>),
     /// All filesets of the workspace.

@@ -2,13 +2,14 @@
 //!
 //! A file appears under its name only when it is whole.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 use http_body_util::BodyExt as _;
 use indicatif::ProgressBar;
 use serde_json::json;
-use tokio::fs::{self, File};
+use tokio::fs::File;
 use tokio::io::AsyncWriteExt as _;
 use tokio::time::timeout;
 
@@ -62,35 +63,23 @@ async fn wanted(api: &Api, fileset: &str, below: &str) -> Result<Vec<Wanted>, Cl
     Ok(files)
 }
 
-/// The beginning of a file; it goes when it does not become the whole.
-struct Part(PathBuf);
-
-impl Drop for Part {
-    fn drop(&mut self) {
-        // After the rename there is nothing left of it.
-        let _ = std::fs::remove_file(&self.0);
-    }
-}
+/// Mode of a new file, before the umask of the person takes its part.
+const FILE_MODE: u32 = 0o666;
 
 async fn fetch(api: &Api, path: &str, place: &Path, bar: &ProgressBar) -> Result<(), ClientError> {
-    let mut part = OsString::from(place);
-    part.push(".part");
-    let part = Part(PathBuf::from(part));
-    write(api, path, &part.0, bar).await?;
-    fs::rename(&part.0, place).await.map_err(|source| file_error(place, source))
-}
-
-async fn write(api: &Api, path: &str, part: &Path, bar: &ProgressBar) -> Result<(), ClientError> {
     let response = api.http.open_get(path).await?;
     let status = response.status();
     if !status.is_success() {
         let bytes = api.http.read(response).await?;
         return Err(api.advised(ClientError::answer(status, &bytes)));
     }
-    let error = |source| file_error(part, source);
-    // An own new file: what a link of this name leads to is not written over.
-    let _ = fs::remove_file(part).await;
-    let mut file = File::options().write(true).create_new(true).open(part).await.map_err(error)?;
+    let error = |source| file_error(place, source);
+    let mode = Permissions::from_mode(FILE_MODE);
+    let folder = place.parent().unwrap_or(Path::new("."));
+    // It goes by itself when it does not become the whole.
+    let part = tempfile::Builder::new().prefix(".nimgate-").permissions(mode).tempfile_in(folder);
+    let part = part.map_err(error)?;
+    let mut file = File::from_std(part.as_file().try_clone().map_err(error)?);
     let mut body = response.into_body();
     loop {
         let frame = timeout(SILENCE_MAX, body.frame()).await.map_err(|_| api.http.late(SILENCE_MAX))?;
@@ -99,7 +88,8 @@ async fn write(api: &Api, path: &str, part: &Path, bar: &ProgressBar) -> Result<
         file.write_all(&bytes).await.map_err(error)?;
         bar.inc(bytes.len() as u64);
     }
-    file.flush().await.map_err(error)
+    file.flush().await.map_err(error)?;
+    part.persist(place).map(drop).map_err(|e| error(e.error))
 }
 
 fn file_error(path: &Path, source: std::io::Error) -> ClientError {
