@@ -15,11 +15,13 @@ pub use serve::{
 
 /// One address for every model: an inference gateway for NIM containers and hosted providers.
 #[derive(Debug, Parser)]
-#[command(name = "nimgate", version, max_term_width = 100, after_help = EXAMPLES)]
+#[command(name = "nimgate", version, max_term_width = HELP_WIDTH_MAX, after_help = EXAMPLES)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 }
+
+const HELP_WIDTH_MAX: usize = 100;
 
 const EXAMPLES: &str = "\
 First steps:
@@ -64,6 +66,8 @@ mod tests {
             for leaf in leaves {
                 let help = leaf.get_after_help().map(ToString::to_string).unwrap_or_default();
                 assert!(help.contains("nimgate "), "{} {}", command.get_name(), leaf.get_name());
+                let widest = help.lines().map(|line| line.chars().count()).max().unwrap_or(0);
+                assert!(widest <= HELP_WIDTH_MAX, "wrapped: {} {}", command.get_name(), leaf.get_name());
             }
         }
     }

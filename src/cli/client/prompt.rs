@@ -12,7 +12,8 @@ pub enum PromptCommand {
     /// Keep a prompt.
     #[command(after_help = "\
 Examples:
-  nimgate prompt create summary --system 'You are brief.' --user 'Sum up: {{text}}' --input-variables text
+  nimgate prompt create summary --system 'You are brief.' --user 'Sum up: {{text}}' \\
+      --input-variables text
   nimgate prompt create --file prompt.yaml")]
     Create(Create<PromptFields>),
     /// All prompts of the workspace.
