@@ -97,7 +97,8 @@ pub struct UpArgs {
 #[command(after_help = "\
 Examples:
   nimgate gateway --registry http://127.0.0.1:8081
-  nimgate gateway --registry /var/lib/nimgate/registry.sock --listen 127.0.0.1:8082 --admin-listen 127.0.0.1:9082")]
+  nimgate gateway --registry /var/lib/nimgate/registry.sock \\
+      --listen 127.0.0.1:8082 --admin-listen 127.0.0.1:9082")]
 pub struct GatewayArgs {
     /// The registry: http://ADDRESS:PORT or the path of its Unix socket [default: http://127.0.0.1:8081]
     #[arg(long, value_name = "WHERE")]
@@ -154,7 +155,7 @@ pub struct DemoArgs {
 #[command(after_help = "\
 Examples:
   nimgate keygen --file master.key         # a file only its owner can read
-  nimgate keygen --add --file master.key   # a newer key above those in it: see nimgate registry rotate --help
+  nimgate keygen --add --file master.key   # then: nimgate registry rotate
   NIMGATE_MASTER_KEY=$(nimgate keygen)")]
 pub struct KeygenArgs {
     /// Write the key here instead of printing it; the file must not exist
