@@ -29,15 +29,22 @@ pub struct RegistryConfig {
 /// What deployments may do, and what happens to their records.
 #[derive(Debug, Clone)]
 pub struct DeploymentConfig {
-    /// Whether configs may name a plugin that parses tool calls: code that runs in the model server.
-    pub tool_call_plugins: bool,
+    pub tool_call_plugins: ToolCallPlugins,
     /// How long the record of a deleted deployment can still be read.
     pub deleted_kept: Duration,
 }
 
+/// Whether deployment configs may name a plugin that parses tool calls: code that runs in the model server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ToolCallPlugins {
+    #[default]
+    Refused,
+    Allowed,
+}
+
 impl Default for DeploymentConfig {
     fn default() -> Self {
-        Self { tool_call_plugins: false, deleted_kept: DELETED_KEPT }
+        Self { tool_call_plugins: ToolCallPlugins::default(), deleted_kept: DELETED_KEPT }
     }
 }
 

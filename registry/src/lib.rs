@@ -29,7 +29,9 @@ use std::sync::{Arc, Weak};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-pub use config::{DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, SecretAccess};
+pub use config::{
+    DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, SecretAccess, ToolCallPlugins,
+};
 pub use error::Error;
 pub use keys::Rotation;
 pub use offline::{Backup, BackupError, back_up, is_in_use, verify};

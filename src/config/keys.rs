@@ -34,6 +34,7 @@ pub const UPSTREAM_CA: &str = "upstream_ca";
 pub const THREADS: &str = "threads";
 pub const SECRETS_ACCESS: &str = "secrets.access";
 pub const FILES_FILE_BYTES_MAX: &str = "files.file_bytes_max";
+pub const TOOL_CALL_PLUGINS: &str = "deployments.tool_call_plugins";
 pub const INSECURE_NO_AUTH: &str = "insecure_no_auth";
 
 const PLAIN: &[Key] = &[
@@ -55,6 +56,7 @@ const PLAIN: &[Key] = &[
     Key { name: EGRESS_ALLOW_PLAINTEXT, kind: Kind::Switch },
     Key { name: SECRETS_ACCESS, kind: Kind::Switch },
     Key { name: FILES_FILE_BYTES_MAX, kind: Kind::Number },
+    Key { name: TOOL_CALL_PLUGINS, kind: Kind::Switch },
 ];
 
 /// All keys: those without a section first, as a TOML file needs them.

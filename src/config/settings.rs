@@ -10,7 +10,7 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
-use registry::{FilesConfig, SecretAccess};
+use registry::{FilesConfig, SecretAccess, ToolCallPlugins};
 
 use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
@@ -44,6 +44,7 @@ pub struct Settings {
     pub tls: Option<TlsFiles>,
     pub egress: EgressPolicy,
     pub secret_access: SecretAccess,
+    pub tool_call_plugins: ToolCallPlugins,
     pub access_log: AccessLog,
     pub cors: AllowedOrigins,
     pub upstream_ca: Option<PathBuf>,
@@ -101,6 +102,10 @@ impl Settings {
             secret_access: match reader.switch(keys::SECRETS_ACCESS) {
                 None | Some(true) => SecretAccess::Loopback,
                 Some(false) => SecretAccess::Off,
+            },
+            tool_call_plugins: match reader.switch(keys::TOOL_CALL_PLUGINS) {
+                None | Some(false) => ToolCallPlugins::Refused,
+                Some(true) => ToolCallPlugins::Allowed,
             },
             access_log: reader.access_log(),
             cors: reader.cors(),

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gateway::{AccessLog, RegistryAddress};
 use proto_shared::egress::EgressRule;
-use registry::SecretAccess;
+use registry::{SecretAccess, ToolCallPlugins};
 
 use super::layers::Source;
 use super::settings::Settings;
@@ -53,6 +53,7 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::THREADS => Some(integer(settings.threads.get() as u64)),
         keys::SECRETS_ACCESS => Some((settings.secret_access == SecretAccess::Loopback).into()),
         keys::FILES_FILE_BYTES_MAX => Some(integer(settings.file_bytes_max)),
+        keys::TOOL_CALL_PLUGINS => Some((settings.tool_call_plugins == ToolCallPlugins::Allowed).into()),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),
         _ => {
             let row = limits::ROWS.iter().find(|row| row.key == key)?;

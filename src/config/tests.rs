@@ -177,6 +177,14 @@ fn every_file_in_the_config_folder_is_valid_for_its_role() {
 }
 
 #[test]
+fn plugins_of_deployments_are_refused_unless_they_are_allowed() {
+    let plugins = |file: &str| read(Role::Up, file, &[], vec![]).unwrap().settings.tool_call_plugins;
+    assert_eq!(plugins(""), registry::ToolCallPlugins::Refused);
+    assert_eq!(plugins("[deployments]\ntool_call_plugins = false"), registry::ToolCallPlugins::Refused);
+    assert_eq!(plugins("[deployments]\ntool_call_plugins = true"), registry::ToolCallPlugins::Allowed);
+}
+
+#[test]
 fn reading_secrets_is_for_this_machine_unless_it_is_switched_off() {
     let access = |file: &str| read(Role::Up, file, &[], vec![]).unwrap().settings.secret_access;
     assert_eq!(access(""), registry::SecretAccess::Loopback);

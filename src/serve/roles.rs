@@ -214,8 +214,11 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
             upstream_ca: settings.upstream_ca.clone(),
             ..DiscoveryConfig::default()
         },
-        deployments: DeploymentConfig::default(),
         files: FilesConfig { file_bytes_max: settings.file_bytes_max, ..FilesConfig::default() },
+        deployments: DeploymentConfig {
+            tool_call_plugins: settings.tool_call_plugins,
+            ..DeploymentConfig::default()
+        },
     };
     Registry::open(config).await.map_err(|e| {
         // A key made a moment ago opens nothing, and would stand in the way of the one to be restored.

@@ -9,7 +9,7 @@ use proto_shared::names::EntityName;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::body::{CreateDeploymentConfig, ToolCallPlugins, UpdateDeploymentConfig};
+use self::body::{CreateDeploymentConfig, UpdateDeploymentConfig};
 use self::view::DeploymentConfig;
 use super::body::Valid;
 use super::query::{self, Pairs};
@@ -27,14 +27,6 @@ pub fn routes() -> OpenApiRouter<Registry> {
         .routes(routes!(read_version, delete_version))
 }
 
-fn plugins(registry: &Registry) -> ToolCallPlugins {
-    if registry.inner.config.deployments.tool_call_plugins {
-        ToolCallPlugins::Allowed
-    } else {
-        ToolCallPlugins::Forbidden
-    }
-}
-
 /// Stores version 1.
 #[utoipa::path(
     post, path = "/apis/models/v2/workspaces/{workspace}/deployment-configs", tag = "deployment configs",
@@ -45,7 +37,7 @@ async fn create(
     Path(workspace): Path<String>,
     Valid(config): Valid<CreateDeploymentConfig>,
 ) -> Reply {
-    let (draft, spec) = config.accept(plugins(&registry))?;
+    let (draft, spec) = config.accept(registry.inner.config.deployments.tool_call_plugins)?;
     let made = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
         deployment_configs::insert(write, &workspace, draft, &spec)
@@ -92,7 +84,7 @@ async fn update(
     Valid(config): Valid<UpdateDeploymentConfig>,
 ) -> Reply {
     let name = EntityName::new(name).map_err(|reason| Error::refused("name", reason))?;
-    let (draft, spec) = config.accept(name, plugins(&registry))?;
+    let (draft, spec) = config.accept(name, registry.inner.config.deployments.tool_call_plugins)?;
     let made = registry.inner.store.write(move |write| {
         let workspace = workspaces::require_target(write, &workspace)?;
         deployment_configs::insert_version(write, &workspace, draft, &spec)

@@ -67,15 +67,6 @@ pub struct Order {
     pub config_version: Option<i64>,
 }
 
-/// How a deletion ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Deletion {
-    /// It is on its way out.
-    Begun,
-    /// It was gone already; now its record is too.
-    Forgotten,
-}
-
 fn decode(row: &Row<'_>) -> rusqlite::Result<Deployment> {
     let status: String = row.get(8)?;
     let status = status.parse().unwrap_or(DeploymentStatus::Unknown);
@@ -273,12 +264,7 @@ pub fn set_provider(write: &Write<'_>, deployment: &Deployment, provider: &str) 
 }
 
 /// Begins the deletion of all versions, or (`Some`) of one. What is DELETED already is forgotten.
-pub fn delete(
-    write: &Write<'_>,
-    workspace: &str,
-    name: &str,
-    version: Option<i64>,
-) -> Result<Deletion, Error> {
+pub fn delete(write: &Write<'_>, workspace: &str, name: &str, version: Option<i64>) -> Result<(), Error> {
     let mut asked = versions(write, workspace, name)?;
     asked.retain(|deployment| version.is_none_or(|version| deployment.version == version));
     if asked.is_empty() {
@@ -286,14 +272,13 @@ pub fn delete(
     }
     let is_deleted = |deployment: &Deployment| deployment.lifecycle.status() == DeploymentStatus::Deleted;
     if asked.iter().all(is_deleted) {
-        asked.iter().try_for_each(|deployment| forget(write, deployment))?;
-        return Ok(Deletion::Forgotten);
+        return asked.iter().try_for_each(|deployment| forget(write, deployment));
     }
     for deployment in asked.iter_mut().filter(|deployment| !is_deleted(deployment)) {
         let why = "Deployment deletion requested";
         change(write, deployment, |lifecycle, now| lifecycle.request_deletion(why, now))?;
     }
-    Ok(Deletion::Begun)
+    Ok(())
 }
 
 /// Removes the record of one version.

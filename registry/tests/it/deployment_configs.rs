@@ -1,7 +1,11 @@
+use std::sync::Arc;
+
 use http::Method;
+use proto_shared::KeyRing;
+use registry::ToolCallPlugins;
 use serde_json::{Value, json};
 
-use crate::harness::{Answer, CONFIGS, DEPLOYMENTS, Harness, MODELS, WORKSPACES};
+use crate::harness::{Answer, CONFIGS, DEPLOYMENTS, Harness, MODELS, WORKSPACES, config};
 
 fn new_form(name: &str) -> Value {
     json!({ "name": name, "engine": "nim", "model_spec": {}, "executor_config": { "gpu": 1 } })
@@ -251,4 +255,15 @@ async fn configs_are_listed_by_filter_and_an_empty_list_has_one_page() {
     h.post("/apis/models/v2/workspaces/team/deployment-configs", new_form("cfg")).await.expect(201);
     let all = h.get("/apis/models/v2/workspaces/-/deployment-configs").await.expect(200).body;
     assert_eq!(all["pagination"]["total_results"], 4);
+}
+
+#[tokio::test]
+async fn plugins_are_taken_where_they_are_allowed() {
+    let dir = Arc::new(tempfile::tempdir().unwrap());
+    let key = Arc::new(KeyRing::generate().unwrap());
+    let mut allowed = config(dir.path(), &key);
+    allowed.deployments.tool_call_plugins = ToolCallPlugins::Allowed;
+    let h = Harness::with(allowed, dir).await;
+    let body = with(new_form("cfg"), "/model_spec/tool_call_config", json!({ "tool_call_plugin": "fs" }));
+    h.post(CONFIGS, body).await.expect(201);
 }

@@ -7,6 +7,7 @@ use utoipa::ToSchema;
 
 use crate::api::body::RequestBody;
 use crate::api::schema;
+use crate::config::ToolCallPlugins;
 use crate::domain::deployment_config::{
     ConfigBody, Engine, EngineConfig, ExecutorConfig, ModelSpec, NimDeployment, Spelling,
 };
@@ -54,13 +55,6 @@ pub struct UpdateDeploymentConfig {
 impl RequestBody for CreateDeploymentConfig {}
 impl RequestBody for UpdateDeploymentConfig {}
 
-/// Whether a config may bring code of its own for parsing tool calls.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ToolCallPlugins {
-    Allowed,
-    Forbidden,
-}
-
 impl CreateDeploymentConfig {
     pub fn accept(self, plugins: ToolCallPlugins) -> Result<(Draft<ConfigBody>, DeploymentSpec), Error> {
         let whole = UpdateDeploymentConfig {
@@ -99,7 +93,7 @@ impl UpdateDeploymentConfig {
         };
         let spec = DeploymentSpec::new(spelling.engine_config())
             .map_err(|error| Error::refused(error.field, error.reason))?;
-        if spec.tool_calling.tool_call_plugin.is_some() && plugins == ToolCallPlugins::Forbidden {
+        if spec.tool_calling.tool_call_plugin.is_some() && plugins == ToolCallPlugins::Refused {
             let text = "tool_call_config.tool_call_plugin: plugins run code of their own in the model server, and are not \
                         allowed here; set deployments.tool_call_plugins = true to allow them";
             return Err(Error::Forbidden(text.into()));
