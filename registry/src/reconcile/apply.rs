@@ -1,15 +1,30 @@
 //! One step, in one transaction, if it still applies.
 
+use proto_shared::WorkspaceName;
+
 use super::plan::Step;
 use crate::Registry;
-use crate::domain::DeploymentStatus;
+use crate::domain::{Contents, DeploymentStatus};
 use crate::error::Error;
 use crate::store::{Write, deployments, leaving, reconciling};
 
 /// Says whether anything changed.
 pub async fn apply(registry: &Registry, step: Step) -> Result<bool, Error> {
+    if let Step::Empty { workspace, contents: Contents::Filesets } = step {
+        return remove_filesets(registry, workspace).await;
+    }
     let applied = registry.inner.store.write(move |write| write_step(write, &step)).await?;
     Ok(applied.value)
+}
+
+/// The record goes first: files that nobody knows of are swept at the next start at the latest.
+async fn remove_filesets(registry: &Registry, workspace: WorkspaceName) -> Result<bool, Error> {
+    let store = &registry.inner.store;
+    let removed = store.write(move |write| leaving::remove_filesets(write, workspace.as_str())).await?.value;
+    for id in &removed {
+        registry.inner.files.forget(id).await;
+    }
+    Ok(!removed.is_empty())
 }
 
 fn write_step(write: &Write<'_>, step: &Step) -> Result<bool, Error> {

@@ -7,8 +7,8 @@ use rusqlite::Connection;
 
 use super::page::parsed;
 use super::writer::Write;
-use crate::domain::Contents;
 use crate::domain::observed::Leaving;
+use crate::domain::{Contents, EntityId};
 use crate::error::Error;
 
 /// Most rows that one transaction removes, so that other writes get their turn.
@@ -58,19 +58,31 @@ fn place(contents: Contents) -> (&'static str, &'static str) {
     }
 }
 
-/// Removes some of it; says how many rows went.
+/// Removes some of it; says how many rows went. Filesets have files too: see [`remove_filesets`].
 pub fn remove_some(write: &Write<'_>, workspace: &str, contents: Contents) -> Result<usize, Error> {
+    Ok(write.prepare_cached(&removal(contents))?.execute((workspace, ROWS_MAX))?)
+}
+
+/// Removes some filesets; gives whose files are to go now.
+pub fn remove_filesets(write: &Write<'_>, workspace: &str) -> Result<Vec<EntityId>, Error> {
+    let ids = write
+        .prepare_cached(&format!("{} RETURNING id", removal(Contents::Filesets)))?
+        .query_map((workspace, ROWS_MAX), |row| row.get(0).map(EntityId::stored))?
+        .collect::<Result<_, _>>()?;
+    Ok(ids)
+}
+
+fn removal(contents: Contents) -> String {
     let (table, holds_of) = place(contents);
     let key = if contents == Contents::ServedModels { "(provider, position)" } else { "seq" };
     let columns = key.trim_matches(['(', ')']);
-    let sql = format!(
-        "DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {holds_of} LIMIT ?2)"
-    );
-    Ok(write.prepare_cached(&sql)?.execute((workspace, ROWS_MAX))?)
+    format!("DELETE FROM {table} WHERE {key} IN (SELECT {columns} FROM {table} WHERE {holds_of} LIMIT ?2)")
 }
 
 /// Removes the workspace itself, which must be empty and on its way out.
 pub fn remove(write: &Write<'_>, workspace: &str) -> Result<bool, Error> {
+    // Its name may come back; nothing that was read of it before may.
+    write.touch_models()?;
     let removed = write
         .prepare_cached("DELETE FROM workspaces WHERE name = ?1 AND deleting_us IS NOT NULL")?
         .execute([workspace])?;

@@ -1,3 +1,4 @@
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::fake_provider::{Behaviour, FakeProvider};
@@ -52,6 +53,8 @@ async fn a_workspace_is_described_anew() {
 }
 
 const IN_TEAM: &str = "/apis/models/v2/workspaces/team-a";
+const VIRTUAL_MODELS: &str = "/apis/inference-gateway/v2/workspaces/team-a/virtual-models";
+const FILESETS_OF_TEAM: &str = "/apis/files/v2/workspaces/team-a/filesets";
 
 /// A workspace with something of many kinds in it.
 async fn furnished(h: &Harness, models: usize) -> FakeProvider {
@@ -70,9 +73,14 @@ async fn furnished(h: &Harness, models: usize) -> FakeProvider {
         (&format!("{IN_TEAM}/deployment-configs"), json!({ "name": "cfg", "nim_deployment": { "gpu": 0 } })),
         (&format!("{IN_TEAM}/deployments"), json!({ "name": "dep", "config": "cfg" })),
         (&format!("{WORKSPACES}/team-a/projects"), json!({ "name": "project" })),
+        (&format!("{WORKSPACES}/team-a/entities/thing"), json!({ "name": "entity", "data": {} })),
+        (VIRTUAL_MODELS, json!({ "name": "virtual", "default_model_entity": "team-a/model-0" })),
     ] {
         h.post(path, body).await.expect(201);
     }
+    h.post(FILESETS_OF_TEAM, json!({ "name": "fs" })).await.expect(200);
+    let file = format!("{FILESETS_OF_TEAM}/fs/-/a/b.txt");
+    h.raw(Method::PUT, &file, "text/plain", b"kept in a folder").await.expect(200);
     h.answer_where(&format!("{IN_TEAM}/models"), |page| page.body["pagination"]["total_results"] == models)
         .await;
     fake
@@ -95,6 +103,9 @@ async fn a_deleted_workspace_loses_its_routes_at_once_then_its_contents_then_its
         let page = h.get(&format!("{IN_TEAM}/{list}")).await.expect(200).body;
         assert_eq!(page["pagination"]["total_results"], 0, "{list}");
     }
+    let folders = std::fs::read_dir(h.dir.path().join("data/files")).unwrap();
+    let left: Vec<_> = folders.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_string_lossy().starts_with('.')), "{left:?}");
 }
 
 #[tokio::test]
