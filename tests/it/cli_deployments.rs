@@ -1,5 +1,9 @@
 //! `nimgate deploy`, `deployment-config` and `deployment` against the real registry.
 
+use integration_tests::eventually;
+use nim_sim::{Sim, SimOptions};
+use serde_json::json;
+
 use crate::at::At;
 
 #[tokio::test]
@@ -67,4 +71,29 @@ async fn a_wait_shows_each_step_and_ends_with_the_last() {
     at.done("deployment wait dep --status deleted").await;
     let unknown = at.fails("deployment wait nobody", 1).await;
     assert!(unknown.contains("nimgate deployment list"), "{unknown}");
+}
+
+#[tokio::test]
+async fn a_wait_ends_when_a_controller_says_ready_and_the_gateway_routes() {
+    let at = At::start().await;
+    let sim = Sim::start(SimOptions::default()).await.unwrap();
+    at.done(&format!("provider create sim --url {}", sim.url())).await;
+    at.done("dc create conf --image sim:1 --model m --gpus 0").await;
+    at.done("deployment create dep --config conf").await;
+    let judged = async || (at.json("deployment get dep").await["status"] == "ERROR").then_some(());
+    eventually("the registry has judged it", judged).await;
+
+    let reports = async |status: &str, message: &str| {
+        let body = json!({"status": status, "status_message": message, "model_provider_id": "default/sim"});
+        let path = "/apis/models/v2/workspaces/default/deployments/dep/status";
+        assert_eq!(at.gateway.post(path, &body).await.unwrap().status, 200);
+    };
+    reports("PENDING", "pulling the image").await;
+    let (waited, ()) = tokio::join!(at.done("deployment wait dep"), async {
+        reports("PENDING", "starting").await;
+        reports("READY", "it runs").await;
+    });
+    for step in ["pulling the image", "starting", "it runs", "deployment dep is ready"] {
+        assert!(waited.contains(step), "no {step:?} in {waited}");
+    }
 }
