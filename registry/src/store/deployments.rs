@@ -19,22 +19,12 @@ use crate::error::Error;
 
 const TABLE: &str = "deployments";
 const COLUMNS: &str = "seq, id, workspace, name, version, project, config, config_version, status, \
-    status_message, status_us, status_history, provider, created_us, updated_us";
-/// Each deployment with the provider that its controller named, or else one that names the deployment.
-macro_rules! with_provider {
-    ($holds:literal) => {
-        concat!(
-            "(SELECT d.*, coalesce(d.model_provider_id, (SELECT p.workspace || '/' || p.name FROM providers p \
-             WHERE p.model_deployment_id = d.workspace || '/' || d.name AND p.workspace = d.workspace \
-             ORDER BY p.seq LIMIT 1)) AS provider \
-             FROM deployments d WHERE ",
-            $holds,
-            ") AS deployments"
-        )
-    };
-}
-const ALL_VERSIONS: &str = with_provider!("TRUE");
-const LATEST_VERSIONS: &str = with_provider!("d.latest");
+    status_message, status_us, status_history, model_provider_id, created_us, updated_us";
+/// The provider that the controller named, or else the oldest one that names the deployment. In a
+/// filter only: a list would look it up for every row that it sorts.
+const PROVIDER: &str = "coalesce(model_provider_id, (SELECT p.workspace || '/' || p.name FROM providers p \
+    WHERE p.model_deployment_id = deployments.workspace || '/' || deployments.name \
+    AND p.workspace = deployments.workspace ORDER BY p.seq LIMIT 1))";
 
 pub const LIST: ListRules = ListRules {
     pages_min: 1,
@@ -43,7 +33,7 @@ pub const LIST: ListRules = ListRules {
         PROJECT,
         Field { name: "status", kind: FieldKind::Text, column: "status" },
         Field { name: "config", kind: FieldKind::Text, column: "config" },
-        Field { name: "model_provider_id", kind: FieldKind::Text, column: "provider" },
+        Field { name: "model_provider_id", kind: FieldKind::Text, column: PROVIDER },
         NAME,
         Field { name: "status_message", kind: FieldKind::Text, column: "status_message" },
         CREATED_AT,
@@ -92,21 +82,43 @@ pub fn list(
     versions: Versions,
     request: &PageRequest,
 ) -> Result<Page<Deployment>, Error> {
-    let from = if versions == Versions::All { ALL_VERSIONS } else { LATEST_VERSIONS };
+    let from = match versions {
+        Versions::All => TABLE,
+        Versions::Latest => "(SELECT * FROM deployments WHERE latest) AS deployments",
+    };
     let source = Source { from, columns: COLUMNS, has_workspace: true };
-    page::list(connection, source, workspace, request, decode)
+    let Page { rows, total } = page::list(connection, source, workspace, request, decode)?;
+    let rows = rows.into_iter().map(|row| with_provider(connection, row)).collect::<Result<_, _>>()?;
+    Ok(Page { rows, total })
+}
+
+/// As [`PROVIDER`] says.
+fn with_provider(connection: &Connection, mut deployment: Deployment) -> Result<Deployment, Error> {
+    if deployment.model_provider_id.is_none() {
+        let workspace = deployment.workspace.as_str();
+        deployment.model_provider_id = connection
+            .prepare_cached(
+                "SELECT workspace || '/' || name FROM providers \
+                 WHERE model_deployment_id = ?2 AND workspace = ?1 ORDER BY seq LIMIT 1",
+            )?
+            .query_row([workspace, &format!("{workspace}/{}", deployment.name)], |row| row.get(0))
+            .optional()?;
+    }
+    Ok(deployment)
 }
 
 /// All versions, newest first.
 pub fn versions(connection: &Connection, workspace: &str, name: &str) -> Result<Vec<Deployment>, Error> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM {ALL_VERSIONS} WHERE workspace = ?1 AND name = ?2 ORDER BY version DESC"
-    );
-    let rows =
-        connection.prepare_cached(&sql)?.query_map([workspace, name], decode)?.collect::<Result<_, _>>();
-    Ok(rows?)
+    let sql =
+        format!("SELECT {COLUMNS} FROM {TABLE} WHERE workspace = ?1 AND name = ?2 ORDER BY version DESC");
+    let rows = connection
+        .prepare_cached(&sql)?
+        .query_map([workspace, name], decode)?
+        .collect::<Result<Vec<_>, _>>()?;
+    rows.into_iter().map(|row| with_provider(connection, row)).collect()
 }
 
+/// As it is stored: only with a provider that a controller named.
 fn find(
     connection: &Connection,
     workspace: &str,
@@ -114,7 +126,7 @@ fn find(
     version: Option<i64>,
 ) -> Result<Option<Deployment>, Error> {
     let sql = format!(
-        "SELECT {COLUMNS} FROM {ALL_VERSIONS} \
+        "SELECT {COLUMNS} FROM {TABLE} \
          WHERE workspace = ?1 AND name = ?2 AND iif(?3 IS NULL, latest, version = ?3)"
     );
     Ok(connection.prepare_cached(&sql)?.query_row((workspace, name, version), decode).optional()?)
@@ -127,7 +139,8 @@ pub fn get(
     name: &str,
     version: Option<i64>,
 ) -> Result<Deployment, Error> {
-    find(connection, workspace, name, version)?.ok_or_else(|| not_found(workspace, name, version))
+    let found = find(connection, workspace, name, version)?;
+    with_provider(connection, found.ok_or_else(|| not_found(workspace, name, version))?)
 }
 
 fn not_found(workspace: &str, name: &str, version: Option<i64>) -> Error {
@@ -135,8 +148,9 @@ fn not_found(workspace: &str, name: &str, version: Option<i64>) -> Error {
     Error::NotFound(format!("Deployment '{workspace}/{name}'{version} not found"))
 }
 
+/// As it is stored.
 pub fn by_seq(connection: &Connection, seq: i64) -> Result<Option<Deployment>, Error> {
-    let sql = format!("SELECT {COLUMNS} FROM {ALL_VERSIONS} WHERE seq = ?1");
+    let sql = format!("SELECT {COLUMNS} FROM {TABLE} WHERE seq = ?1");
     Ok(connection.prepare_cached(&sql)?.query_row([seq], decode).optional()?)
 }
 

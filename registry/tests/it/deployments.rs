@@ -192,6 +192,8 @@ async fn a_deployment_knows_its_provider_and_models_and_takes_them_along_when_it
     h.post(PROVIDERS, provider).await.expect(201);
     h.post(&format!("{NAMED}/status"), json!({ "status": "READY" })).await.expect(200);
     assert_eq!(h.get(NAMED).await.body["model_provider_id"], "default/p1");
+    let found = h.get(&format!("{DEPLOYMENTS}?filter[model_provider_id]=default/p1")).await.expect(200).body;
+    assert_eq!(found["data"][0]["model_provider_id"], "default/p1");
     h.provider_where("p1", |p| p["status"] == "READY").await;
     let models = h.get(&format!("{NAMED}/models")).await.expect(200).body;
     assert_eq!(
