@@ -116,6 +116,8 @@ pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(5);
 pub const TRANSFER_BUFFER_BYTES: usize = 256 * 1024;
 /// What an upload must bring within the idle time-out to go on.
 pub const UPLOAD_PROGRESS_BYTES_MIN: u64 = 16 * 1024;
+/// Longest file (such as `config.json`) that is read for what it says about a model; longer ones say nothing.
+pub const SMALL_FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What of an upload may be written and not yet on the disk.
 pub const UPLOAD_UNSYNCED_BYTES_MAX: u64 = 128 * 1024 * 1024;
 /// Files in one answer. Beyond: 400, and a folder has to be named.

@@ -49,6 +49,8 @@ struct Inner {
     config: RegistryConfig,
     store: store::Store,
     files: files::FileStore,
+    /// Held while it is found out what files say about a model.
+    finding: tokio::sync::Mutex<()>,
     published: watch::Receiver<Arc<Published>>,
     client: discovery::Client,
     /// Held by a rotation: there is one at a time.
@@ -99,7 +101,8 @@ impl Registry {
             tracing::error!(%error, "the secret system/ngc-api-key stays as it was");
         }
         let rotating = tokio::sync::Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { config, store, files, published, client, rotating }) })
+        let finding = tokio::sync::Mutex::default();
+        Ok(Self { inner: Arc::new(Inner { config, store, files, finding, published, client, rotating }) })
     }
 
     /// Serves API and feed on a Unix socket with mode 0600 until told to stop.

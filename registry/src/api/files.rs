@@ -23,6 +23,7 @@ use crate::files::{FileError, FileInfo, FilePath};
 use crate::store::documents as stored;
 use crate::store::filesets::{self, Fileset, Filesets};
 
+mod findings;
 mod send;
 
 pub use send::{described, digest, sent, tag_of};
@@ -204,6 +205,7 @@ async fn upload(
         let file =
             tokio::task::spawn_blocking(move || received.place(&id, at)).await.map_err(FileError::from)??;
         keep_if_owned(&registry, &fileset).await?;
+        findings::renew(&registry, &fileset, &path).await?;
         Ok::<_, Error>(File::new(&fileset, file, None))
     });
     let file = placing.await.map_err(FileError::from)??;
@@ -243,6 +245,7 @@ async fn delete(
     let fileset = local(&registry, workspace, name).await?;
     let removed = registry.inner.files.remove(&fileset.id, path.clone()).await;
     let file = removed.map_err(missing(&fileset, &path))?;
+    findings::renew(&registry, &fileset, &path).await?;
     Ok(reply::object(StatusCode::OK, File::new(&fileset, file, None)))
 }
 

@@ -88,7 +88,7 @@ pub struct Fileset {
 
 impl From<filesets::Fileset> for Fileset {
     fn from(fileset: filesets::Fileset) -> Self {
-        let FilesetBody { purpose, storage, metadata, custom_fields, cache: _ } = fileset.body;
+        let FilesetBody { purpose, storage, metadata, custom_fields, .. } = fileset.body;
         Self {
             id: fileset.id.to_string(),
             name: fileset.name.into(),
@@ -117,6 +117,7 @@ impl CreateFilesetRequest {
             metadata: self.metadata.unwrap_or_default().into(),
             custom_fields: self.custom_fields.unwrap_or_default(),
             cache: self.cache,
+            found: None,
         };
         Ok(Draft { name: self.name, project: self.project, description: self.description, body })
     }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::model_spec::SpecParts;
+
 mod dataset;
 
 pub use dataset::DatasetMetadata;
@@ -18,6 +20,9 @@ pub struct FilesetBody {
     pub custom_fields: Map<String, Value>,
     /// Wanted by the user; nothing here copies remote files.
     pub cache: bool,
+    /// What its files say about a model.
+    #[serde(default)]
+    pub found: Option<SpecParts>,
 }
 
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -207,7 +212,6 @@ impl From<FilesetMetadataInput> for FilesetMetadata {
     }
 }
 
-#[cfg(test)]
 impl FilesetMetadata {
     pub fn tool_calling(&self) -> Option<&ToolCalling> {
         self.model.as_ref()?.tool_calling.as_ref()

@@ -16,6 +16,7 @@ pub mod fileset;
 pub mod filter;
 pub mod id;
 pub mod model;
+pub mod model_spec;
 pub mod observed;
 pub mod page;
 pub mod prompt;

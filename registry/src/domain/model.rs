@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::adapter::AdapterBody;
+use super::model_spec::SpecParts;
 use super::prompt::InferenceParams;
 use super::{Document, Reference};
 
@@ -15,6 +16,8 @@ use super::{Document, Reference};
 #[derive(Debug, Clone)]
 pub struct Model {
     pub document: Document<ModelBody>,
+    /// What is known of its build: written by its owner, or found in its fileset.
+    pub spec: Option<SpecParts>,
     /// In routing order.
     pub served_by: Vec<ServedBy>,
     pub adapters: Vec<Document<AdapterBody>>,

@@ -101,6 +101,23 @@ impl Folder {
         Ok(i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec))
     }
 
+    /// The files in it, with their lengths.
+    pub fn files_here(&self, max: usize) -> Result<Vec<(String, u64)>, FileError> {
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let Some(text) = name.to_str() else { continue };
+            match self.look(name) {
+                Ok(Some(Entry::File(size))) if found.len() < max => found.push((text.to_owned(), size)),
+                Ok(Some(Entry::File(_))) => return Err(FileError::TooMany(max)),
+                Ok(Some(Entry::Folder) | None) | Err(FileError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
     /// All files below, with their lengths, as `prefix/…`. Stops with an error beyond `max`.
     pub fn files_below(
         &self,

@@ -31,7 +31,7 @@ pub use error::FileError;
 pub use path::FilePath;
 pub use range::{Wanted, wanted};
 
-use crate::config::{FILES_LISTED_MAX, FilesConfig};
+use crate::config::{FILES_LISTED_MAX, FilesConfig, SMALL_FILE_BYTES_MAX};
 use crate::domain::EntityId;
 use folder::{Entry, Folder};
 
@@ -90,11 +90,7 @@ impl FileStore {
             Ok(found)
         });
         let mut files: Vec<FileInfo> = match found.await {
-            // What was not made here and has no name of ours is not shown.
-            Ok(found) => found
-                .into_iter()
-                .filter_map(|(path, size)| Some(FileInfo { path: FilePath::parse(&path).ok()?, size }))
-                .collect(),
+            Ok(found) => named(found),
             Err(FileError::NotFound | FileError::BelowFile) => Vec::new(),
             Err(error) => return Err(error),
         };
@@ -116,6 +112,14 @@ impl FileStore {
         }
     }
 
+    /// The files at the top, in no order.
+    pub async fn list_top(&self, id: &EntityId) -> Result<Vec<FileInfo>, FileError> {
+        match self.blocking(id, |folder| folder.files_here(FILES_LISTED_MAX)).await {
+            Err(FileError::NotFound) => Ok(Vec::new()),
+            found => Ok(named(found?)),
+        }
+    }
+
     pub async fn open_file(&self, id: &EntityId, path: FilePath) -> Result<OpenFile, FileError> {
         let opened = self.blocking(id, move |folder| {
             let (folder, name) = parent_of(folder, &path)?;
@@ -128,6 +132,17 @@ impl FileStore {
         opened
             .await
             .map_err(|error| if matches!(error, FileError::BelowFile) { FileError::NotFound } else { error })
+    }
+
+    /// The text of a small file; `None` when it is not there, is too long, or is not UTF-8.
+    pub async fn read_small(&self, id: &EntityId, path: FilePath) -> Option<String> {
+        let mut opened =
+            self.open_file(id, path).await.ok().filter(|file| file.size <= SMALL_FILE_BYTES_MAX)?;
+        let reading = tokio::task::spawn_blocking(move || {
+            let mut text = String::new();
+            std::io::Read::read_to_string(&mut opened.file, &mut text).ok().map(|_| text)
+        });
+        reading.await.ok().flatten()
     }
 
     /// Deletes a file, and the folders that are empty then.
@@ -203,6 +218,12 @@ impl FileStore {
         let path = self.root.join(id.as_str());
         tokio::task::spawn_blocking(move || work(Folder::open(&path)?)).await?
     }
+}
+
+/// What was not made here and has no name of ours is not shown.
+fn named(found: Vec<(String, u64)>) -> Vec<FileInfo> {
+    let named = |(path, size): (String, u64)| Some(FileInfo { path: FilePath::parse(&path).ok()?, size });
+    found.into_iter().filter_map(named).collect()
 }
 
 fn last<'w>(way: &'w [(Folder, &str)]) -> Result<&'w Folder, FileError> {

@@ -11,7 +11,7 @@ use crate::domain::document::Draft;
 use crate::domain::filter::{Field, FieldKind};
 use crate::domain::model::{ModelBody, ServedBy, TRUSTED_REPOSITORIES, is_trusted, prefer};
 use crate::domain::routes::ProviderOrder;
-use crate::domain::{Document, ListRules, Model, Page, PageRequest};
+use crate::domain::{Document, ListRules, Model, Page, PageRequest, model_spec};
 use crate::error::Error;
 
 /// In the order of `documents::decode`.
@@ -104,7 +104,12 @@ fn joined(connection: &Connection, document: Document<ModelBody>) -> Result<Mode
         .collect::<Result<Vec<_>, _>>()?;
     let order = document.body.model_providers.as_deref().unwrap_or_default();
     prefer(&mut servers, order, |(workspace, name, _)| (workspace, name));
+    let fileset = match &document.body.fileset {
+        Some(reference) => filesets::find(connection, &document.workspace, reference)?,
+        None => None,
+    };
     Ok(Model {
+        spec: model_spec::known(document.body.spec.as_ref(), fileset.map(|fileset| fileset.body).as_ref()),
         served_by: servers.into_iter().map(|(_, _, by)| by).collect(),
         adapters: adapters::of_model(connection, document.workspace.as_str(), document.name.as_str())?,
         document,

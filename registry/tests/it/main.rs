@@ -20,6 +20,7 @@ mod healing;
 mod hugging_face;
 mod lists;
 mod migration;
+mod model_specs;
 mod models;
 mod providers;
 mod rotation;

@@ -6,7 +6,8 @@ use utoipa::ToSchema;
 
 use crate::api::adapters::Adapter;
 use crate::domain::Model;
-use crate::domain::model::{ApiEndpoint, BackendFormat, FinetuningType, ModelSpec, PromptData};
+use crate::domain::model::{ApiEndpoint, BackendFormat, FinetuningType, PromptData};
+use crate::domain::model_spec::SpecParts;
 
 #[derive(Serialize, ToSchema)]
 pub struct ModelEntity {
@@ -17,7 +18,7 @@ pub struct ModelEntity {
     created_at: String,
     updated_at: String,
     description: Option<String>,
-    spec: Option<ModelSpec>,
+    spec: Option<SpecParts>,
     finetuning_type: Option<FinetuningType>,
     fileset: Option<String>,
     trust_remote_code: bool,
@@ -45,10 +46,9 @@ pub struct ShownEndpoint {
 impl ModelEntity {
     /// What the owner did not write is shown as it was found out.
     pub fn new(model: Model, verbose: bool) -> Self {
-        let Model { document, served_by, adapters } = model;
+        let Model { document, mut spec, served_by, adapters } = model;
         let body = document.body;
         let first = served_by.first();
-        let mut spec = body.spec;
         if let Some(spec) = spec.as_mut().filter(|_| !verbose) {
             spec.linear_layers = None;
         }
