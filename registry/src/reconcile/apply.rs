@@ -31,7 +31,7 @@ fn write_step(write: &Write<'_>, step: &Step) -> Result<bool, Error> {
     match step {
         Step::Advance { seen, to, message } => {
             let Some(mut deployment) = reconciling::unchanged(write, *seen)? else { return Ok(false) };
-            tracing::info!(deployment = %deployment.id, name = %deployment.name, to = to.as_str(), "advances");
+            tracing::info!(deployment = %deployment.id, name = %deployment.name, to = to.as_str(), "a deployment moves on");
             deployments::change(write, &mut deployment, |lifecycle, now| lifecycle.advance(*to, message, now))
         }
         Step::Withdraw { seen } => match reconciling::unchanged(write, *seen)? {

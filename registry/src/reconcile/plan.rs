@@ -21,8 +21,8 @@ pub enum Runtime {
 
 /// What an owner reads who deploys where nothing can be started.
 pub const NO_RUNTIME: &str = "no container runtime: this registry can't start containers. Start the model \
-    server yourself and register it as a provider (nimgate provider create NAME --host-url http://HOST:PORT), \
-    or have a controller run it and report with POST …/deployments/NAME/status";
+    server yourself and register it (nimgate provider create NAME --url http://HOST:PORT), or let a controller \
+    run it and report its status";
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
