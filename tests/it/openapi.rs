@@ -1,5 +1,7 @@
 //! The document and the program say the same: what is documented answers.
 
+use std::collections::BTreeSet;
+
 use http::Method;
 use integration_tests::{Home, client};
 use serde_json::{Value, json};
@@ -45,4 +47,24 @@ async fn every_documented_route_answers_through_the_gateway() {
         // What no route takes has this text and no more.
         assert!(!text.contains("\"detail\":\"Not Found"), "{method} {target}: {text}");
     }
+}
+
+#[tokio::test]
+async fn every_route_of_the_platform_that_clients_use_is_documented() {
+    let home = Home::new().await;
+    let up = home.up(&[]).await;
+    let document = up.get("/openapi.json").await.unwrap().json();
+    let ours: BTreeSet<String> = operations(&document)
+        .into_iter()
+        .map(|(path, method)| format!("{method} {}", shape(&path)))
+        .collect();
+    let wanted = include_str!("platform_routes.txt").lines().filter(|line| !line.starts_with('#'));
+    let missing: Vec<_> = wanted.filter(|line| !ours.contains(*line)).collect();
+    assert!(missing.is_empty(), "not documented: {missing:#?}");
+}
+
+/// Names of parameters differ; their places don't.
+fn shape(path: &str) -> String {
+    let parts = path.split('/').map(|part| if part.starts_with('{') { "{}" } else { part });
+    parts.collect::<Vec<_>>().join("/")
 }

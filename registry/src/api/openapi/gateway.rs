@@ -84,8 +84,7 @@ fn forwarded(document: &mut OpenApi, path: &str, meaning: &str) {
 fn answered(document: &mut OpenApi, path: &str, meaning: &str, schema: &str) {
     let content = ContentBuilder::new().schema(Some(Ref::from_schema_name(schema))).build();
     let answer = ResponseBuilder::new().description(meaning).content("application/json", content).build();
-    let unknown = ResponseBuilder::new().description("It is not routed to").build();
-    let operation = operation(path, meaning).response("200", answer).response("404", unknown).build();
+    let operation = operation(path, meaning).response("200", answer).build();
     add_operation(document, path, HttpMethod::Get, operation);
 }
 

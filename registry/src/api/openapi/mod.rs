@@ -1,4 +1,6 @@
 //! The OpenAPI document, made from the routes themselves.
+//!
+//! `registry/openapi.json` is a copy for people and tools; a test holds it to what is served.
 
 mod gateway;
 
@@ -19,6 +21,7 @@ pub const PATH: &str = "/openapi.json";
 /// Errors that a call of this method may end in, beside its own.
 const ERRORS: &[(&str, &str)] = &[
     ("400", "A value can't be accepted"),
+    ("401", "Credentials are needed"),
     ("403", "Not allowed"),
     ("404", "No such object"),
     ("409", "It exists already, or its state does not allow it"),
@@ -44,9 +47,9 @@ pub fn document() -> OpenApi {
         .description(Some("One address for every model: the registry's API and the gateway's routes."))
         .build();
     name_rests(&mut document);
+    gateway::add(&mut document);
     add_errors(&mut document);
     add_name_patterns(&mut document);
-    gateway::add(&mut document);
     document
 }
 
@@ -72,7 +75,8 @@ fn add_name_patterns(document: &mut OpenApi) {
 }
 
 fn operations(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [&mut item.get, &mut item.put, &mut item.post, &mut item.delete, &mut item.patch].into_iter().flatten()
+    let PathItem { get, put, post, delete, patch, head, .. } = item;
+    [get, put, post, delete, patch, head].into_iter().flatten()
 }
 
 /// The router writes the rest of a path as `{*path}`; in the document it is a parameter like others.
@@ -81,21 +85,31 @@ fn name_rests(document: &mut OpenApi) {
     document.paths.paths = paths.into_iter().map(|(path, item)| (path.replace("{*", "{"), item)).collect();
 }
 
+/// Each error once, and a reference to it in every operation.
 fn add_errors(document: &mut OpenApi) {
-    let mut schemas = vec![(ErrorAnswer::name().into_owned(), ErrorAnswer::schema())];
+    let mut schemas = vec![
+        (ErrorAnswer::name().into_owned(), ErrorAnswer::schema()),
+        (EntityTypeName::name().into_owned(), EntityTypeName::schema()),
+    ];
     ErrorAnswer::schemas(&mut schemas);
-    schemas.push((EntityTypeName::name().into_owned(), EntityTypeName::schema()));
-    document.components.get_or_insert_default().schemas.extend(schemas);
-    let content = || Content::new(Some(Ref::from_schema_name(ErrorAnswer::name())));
+    let components = document.components.get_or_insert_default();
+    components.schemas.extend(schemas);
+    for (status, description) in ERRORS {
+        let content = Content::new(Some(Ref::from_schema_name(ErrorAnswer::name())));
+        let response =
+            ResponseBuilder::new().description(*description).content("application/json", content).build();
+        components.responses.insert(format!("Error{status}"), RefOr::T(response));
+    }
     for item in document.paths.paths.values_mut() {
         for operation in operations(item) {
-            for (status, description) in ERRORS {
-                let response = ResponseBuilder::new()
-                    .description(*description)
-                    .content("application/json", content())
-                    .build();
-                let responses = &mut operation.responses.responses;
-                responses.entry((*status).to_owned()).or_insert(RefOr::T(response));
+            let responses = &mut operation.responses.responses;
+            if responses.contains_key("default") {
+                // A provider's answer, whatever it is.
+                continue;
+            }
+            for (status, _) in ERRORS {
+                let error = Ref::from_response_name(format!("Error{status}"));
+                responses.entry((*status).to_owned()).or_insert(RefOr::Ref(error));
             }
         }
     }
@@ -104,6 +118,22 @@ fn add_errors(document: &mut OpenApi) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Written anew with `NIMGATE_BLESS=1`.
+    const COMMITTED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+
+    #[test]
+    fn the_committed_document_is_the_one_that_is_served() {
+        let served = serde_json::to_string_pretty(&document()).unwrap() + "\n";
+        if std::env::var_os("NIMGATE_BLESS").is_some() {
+            std::fs::write(COMMITTED, &served).unwrap();
+        }
+        let committed = std::fs::read_to_string(COMMITTED).unwrap_or_default();
+        assert!(
+            committed == served,
+            "run NIMGATE_BLESS=1 cargo test -p registry openapi, and look at the difference"
+        );
+    }
 
     #[test]
     fn every_reference_leads_somewhere() {
