@@ -16,3 +16,4 @@ mod roles;
 mod rotation;
 mod secrecy;
 mod upgrade;
+mod virtual_models;

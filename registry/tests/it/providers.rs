@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use crate::fake_provider::FakeProvider;
-use crate::harness::{Harness, MODELS, PROVIDERS};
+use crate::harness::{Harness, MODELS, PROVIDERS, names_in};
 
 /// Refuses every connection: the port of a listener that is gone.
 async fn dead_url() -> String {
@@ -114,4 +114,52 @@ async fn the_status_call_changes_only_what_it_is_sent() {
     }
     let missing = h.put(&format!("{PROVIDERS}/zzz/status"), json!({"status": "READY"})).await.expect(404);
     assert_eq!(missing.message(), "Model provider default/zzz not found");
+}
+
+#[tokio::test]
+async fn a_status_that_comes_along_is_taken_with_its_message_or_none() {
+    let h = Harness::start().await;
+    let url = dead_url().await;
+    for (name, given, message) in [
+        ("p1", json!({"status": "DELETING"}), ""),
+        ("p2", json!({"status": "DELETING", "status_message": "soon"}), "soon"),
+        ("p3", json!({"status_message": "hello"}), "hello"),
+    ] {
+        let mut body = given.clone();
+        body["name"] = json!(name);
+        body["host_url"] = json!(url);
+        let made = h.post(PROVIDERS, body).await.expect(201).body;
+        assert_eq!(made["status_message"], message, "{name}");
+        assert_eq!(made["status"], given.get("status").cloned().unwrap_or(json!("CREATED")), "{name}");
+    }
+    let twice = h.post(PROVIDERS, json!({"name": "p1", "host_url": url})).await.expect(409);
+    assert_eq!(twice.message(), "Model provider default/p1 already exists");
+}
+
+#[tokio::test]
+async fn providers_are_filtered_and_sorted_by_each_of_their_fields() {
+    let h = Harness::start().await;
+    let url = dead_url().await;
+    for body in [
+        json!({"name": "aa", "status": "DELETING", "project": "p", "model_deployment_id": "default/d"}),
+        json!({"name": "bb", "status": "DELETED", "description": "the second"}),
+    ] {
+        let mut body = body;
+        body["host_url"] = json!(url);
+        h.post(PROVIDERS, body).await.expect(201);
+    }
+    for (query, wanted) in [
+        ("filter[name]=bb", "bb"),
+        ("filter[status]=DELETING", "aa"),
+        ("filter[project]=p", "aa"),
+        ("filter[model_deployment_id]=default/d", "aa"),
+        ("filter[description][$like]=SECOND", "bb"),
+        ("filter[host_url][$like]=127.0.0.1&sort=-status", "aa bb"),
+        ("filter[host_url][$like]=127.0.0.1&sort=status", "bb aa"),
+        ("filter[workspace]=system", ""),
+        ("filter[created_at][$lt]=2020-01-01", ""),
+    ] {
+        let page = h.get(&format!("{PROVIDERS}?{query}")).await.expect(200);
+        assert_eq!(names_in(&page.body), wanted, "{query}");
+    }
 }
