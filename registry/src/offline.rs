@@ -12,6 +12,7 @@ use proto_shared::Keys;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
+use crate::files::PASSING;
 use crate::store::backup::{self, CopyError};
 use crate::store::lock::DataLock;
 use crate::store::rotation::{self, Verified};
@@ -155,9 +156,9 @@ impl Drop for Draft {
     }
 }
 
-/// Brings to `to` what is below `from` and not there yet. Gives how many files, and bytes, `to` has.
-fn copy_files(from: &Path, to: &Path) -> Result<(u64, u64), BackupError> {
-    let mut folders = VecDeque::from([(from.to_owned(), to.to_owned())]);
+/// Brings to `to` what is below `top` and not there yet. Gives how many files, and bytes, `to` has.
+fn copy_files(top: &Path, to: &Path) -> Result<(u64, u64), BackupError> {
+    let mut folders = VecDeque::from([(top.to_owned(), to.to_owned())]);
     let (mut files, mut bytes) = (0, 0);
     while let Some((from, to)) = folders.pop_front() {
         let at = |source| BackupError::Io { path: to.clone(), source };
@@ -173,6 +174,10 @@ fn copy_files(from: &Path, to: &Path) -> Result<(u64, u64), BackupError> {
         for entry in entries {
             let entry = entry.map_err(at)?;
             let (kind, target) = (entry.file_type().map_err(at)?, to.join(entry.file_name()));
+            // What is half done belongs to no moment.
+            if from == top && entry.file_name().to_string_lossy().starts_with(PASSING) {
+                continue;
+            }
             if kind.is_dir() {
                 folders.push_back((entry.path(), target));
             } else if kind.is_file()

@@ -19,10 +19,9 @@ use utoipa_axum::routes;
 use super::body::{RequestBody, Valid};
 use super::files::{FilePathParam, described, digest, local, path_of, sent, tag_of};
 use super::query::Pairs;
-use super::reply::Reply;
 use crate::Registry;
 use crate::error::Error;
-use crate::files::FilePath;
+use crate::files::{FileError, FilePath};
 use crate::store::filesets::Fileset;
 
 /// Most paths that one question may name.
@@ -103,7 +102,7 @@ async fn commit_of(registry: &Registry, fileset: &Fileset) -> Result<String, Err
     Ok(digest(&format!("{}\0{stamp}", fileset.id)))
 }
 
-async fn with_commit(registry: &Registry, fileset: &Fileset, mut response: Response) -> Reply {
+async fn with_commit(registry: &Registry, fileset: &Fileset, mut response: Response) -> HfReply {
     let commit = commit_of(registry, fileset).await?;
     if let Ok(commit) = HeaderValue::from_str(&commit) {
         response.headers_mut().insert("x-repo-commit", commit);
@@ -111,14 +110,45 @@ async fn with_commit(registry: &Registry, fileset: &Fileset, mut response: Respo
     Ok(response)
 }
 
-/// Clients tell by a header what it is that is missing.
-fn marked(error: Error, code: &'static str) -> Response {
-    let is_missing = matches!(error, Error::NotFound(_));
-    let mut response = error.into_response();
-    if is_missing {
-        response.headers_mut().insert("x-error-code", HeaderValue::from_static(code));
+/// An error, and what it is that is missing if something is: clients read that from a header.
+struct Failure {
+    error: Error,
+    missing: &'static str,
+}
+
+type HfReply = Result<Response, Failure>;
+
+impl Failure {
+    fn of_repository(error: Error) -> Self {
+        Self { error, missing: "RepoNotFound" }
     }
-    response
+
+    fn of_file(error: Error) -> Self {
+        Self { error, missing: "EntryNotFound" }
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::of_file(error)
+    }
+}
+
+impl From<FileError> for Failure {
+    fn from(error: FileError) -> Self {
+        Self::of_file(error.into())
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let is_missing = matches!(self.error, Error::NotFound(_));
+        let mut response = self.error.into_response();
+        if is_missing {
+            response.headers_mut().insert("x-error-code", HeaderValue::from_static(self.missing));
+        }
+        response
+    }
 }
 
 #[utoipa::path(
@@ -131,16 +161,11 @@ async fn describe(
     State(registry): State<Registry>,
     Path((workspace, name, _revision, path)): Path<(String, String, String, String)>,
     headers: HeaderMap,
-) -> Reply {
+) -> HfReply {
     let path = path_of(&path)?;
-    let fileset = match local(&registry, workspace, name).await {
-        Ok(fileset) => fileset,
-        Err(error) => return Ok(marked(error, "RepoNotFound")),
-    };
-    match described(&registry, &fileset, path, &headers).await {
-        Ok(response) => with_commit(&registry, &fileset, response).await,
-        Err(error) => Ok(marked(error, "EntryNotFound")),
-    }
+    let fileset = local(&registry, workspace, name).await.map_err(Failure::of_repository)?;
+    let response = described(&registry, &fileset, path, &headers).await.map_err(Failure::of_file)?;
+    with_commit(&registry, &fileset, response).await
 }
 
 #[utoipa::path(
@@ -157,16 +182,11 @@ async fn download(
     State(registry): State<Registry>,
     Path((workspace, name, _revision, path)): Path<(String, String, String, String)>,
     headers: HeaderMap,
-) -> Reply {
+) -> HfReply {
     let path = path_of(&path)?;
-    let fileset = match local(&registry, workspace, name).await {
-        Ok(fileset) => fileset,
-        Err(error) => return Ok(marked(error, "RepoNotFound")),
-    };
-    match sent(&registry, &fileset, path, &headers).await {
-        Ok(response) => with_commit(&registry, &fileset, response).await,
-        Err(error) => Ok(marked(error, "EntryNotFound")),
-    }
+    let fileset = local(&registry, workspace, name).await.map_err(Failure::of_repository)?;
+    let response = sent(&registry, &fileset, path, &headers).await.map_err(Failure::of_file)?;
+    with_commit(&registry, &fileset, response).await
 }
 
 #[utoipa::path(
@@ -177,11 +197,8 @@ async fn repository(
     _: Service,
     State(registry): State<Registry>,
     Path((workspace, name)): Path<(String, String)>,
-) -> Reply {
-    let fileset = match local(&registry, workspace, name).await {
-        Ok(fileset) => fileset,
-        Err(error) => return Ok(marked(error, "RepoNotFound")),
-    };
+) -> HfReply {
+    let fileset = local(&registry, workspace, name).await.map_err(Failure::of_repository)?;
     // The commit is taken first: with files that came later it is only too old, never too new.
     let sha = commit_of(&registry, &fileset).await?;
     let files = registry.inner.files.list(&fileset.id, None).await?;
@@ -208,7 +225,7 @@ async fn revision(
     service: Service,
     state: State<Registry>,
     Path((workspace, name, _revision)): Path<(String, String, String)>,
-) -> Reply {
+) -> HfReply {
     repository(service, state, Path((workspace, name))).await
 }
 
@@ -220,11 +237,8 @@ async fn tree(
     _: Service,
     State(registry): State<Registry>,
     Path((workspace, name, _revision)): Path<(String, String, String)>,
-) -> Reply {
-    let fileset = match local(&registry, workspace, name).await {
-        Ok(fileset) => fileset,
-        Err(error) => return Ok(marked(error, "RepoNotFound")),
-    };
+) -> HfReply {
+    let fileset = local(&registry, workspace, name).await.map_err(Failure::of_repository)?;
     let files = registry.inner.files.list(&fileset.id, None).await?;
     entries(&registry, &fileset, files.into_iter().map(|file| file.path)).await
 }
@@ -239,12 +253,9 @@ async fn paths_info(
     State(registry): State<Registry>,
     Path((workspace, name, _revision)): Path<(String, String, String)>,
     request: Request,
-) -> Reply {
+) -> HfReply {
     let paths = asked_paths(request).await?;
-    let fileset = match local(&registry, workspace, name).await {
-        Ok(fileset) => fileset,
-        Err(error) => return Ok(marked(error, "RepoNotFound")),
-    };
+    let fileset = local(&registry, workspace, name).await.map_err(Failure::of_repository)?;
     // What can't be a path is not there.
     entries(&registry, &fileset, paths.iter().filter_map(|path| FilePath::parse(path).ok())).await
 }
@@ -266,7 +277,7 @@ async fn asked_paths(request: Request) -> Result<Vec<String>, Error> {
 }
 
 /// Those of `paths` that are files.
-async fn entries(registry: &Registry, fileset: &Fileset, paths: impl Iterator<Item = FilePath>) -> Reply {
+async fn entries(registry: &Registry, fileset: &Fileset, paths: impl Iterator<Item = FilePath>) -> HfReply {
     let mut entries = Vec::new();
     for path in paths {
         let Ok(file) = registry.inner.files.open_file(&fileset.id, path.clone()).await else { continue };

@@ -36,7 +36,7 @@ use crate::domain::EntityId;
 use folder::{Entry, Folder};
 
 /// Holds what is on its way in or out. No id of a fileset begins with a dot.
-const PASSING: &str = ".passing";
+pub const PASSING: &str = ".passing";
 /// A folder may vanish between its making and its use, when the last file in it is deleted.
 const PLACE_ATTEMPTS_MAX: usize = 16;
 
