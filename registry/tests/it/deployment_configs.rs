@@ -93,6 +93,20 @@ async fn one_spelling_is_needed_and_only_one_is_taken() {
 }
 
 #[tokio::test]
+async fn what_an_answer_showed_can_be_sent_back() {
+    let h = Harness::start().await;
+    let older = json!({ "name": "older", "nim_deployment": { "gpu": 1, "model_name": "llama", "model_provider": "hf" } });
+    for first in [older, new_form("newer")] {
+        let shown = h.post(CONFIGS, first).await.expect(201).body;
+        let path = format!("{CONFIGS}/{}", shown["name"].as_str().unwrap());
+        let again = h.post(&path, shown.clone()).await.expect(201).body;
+        for field in ["engine", "model_spec", "executor_config", "nim_deployment"] {
+            assert_eq!(again[field], shown[field], "{field}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_fault_of_a_config_is_refused_by_field() {
     let h = Harness::start().await;
     let generic = json!({ "name": "cfg", "engine": "generic", "model_spec": {},

@@ -71,7 +71,7 @@ impl CreateDeploymentConfig {
 }
 
 impl UpdateDeploymentConfig {
-    /// Judges what is well formed: one spelling, all of it, and nothing that contradicts itself.
+    /// Judges what is well formed: one spelling, all of it, or both in agreement.
     pub fn accept(
         self,
         name: EntityName,
@@ -84,6 +84,15 @@ impl UpdateDeploymentConfig {
             }
             (Some(nim_deployment), None, None, None) => {
                 Spelling::NimDeployment { nim_deployment: Box::new(nim_deployment) }
+            }
+            // What an answer showed, sent back: it carries both spellings.
+            (Some(older), Some(engine), Some(model_spec), Some(executor_config)) => {
+                let newer = EngineConfig { engine, model_spec, executor_config };
+                let older = Spelling::NimDeployment { nim_deployment: Box::new(older) };
+                if older.engine_config() != newer {
+                    return Err(both());
+                }
+                older
             }
             (Some(_), ..) => return Err(both()),
             (None, engine, model, executor) => {
@@ -104,7 +113,8 @@ impl UpdateDeploymentConfig {
 }
 
 fn both() -> Error {
-    let reason = "give nim_deployment, or engine, model_spec and executor_config, not both";
+    let reason =
+        "give nim_deployment, or engine, model_spec and executor_config; both only if they say the same";
     Error::Invalid(vec![Issue::value(place("nim_deployment"), reason)])
 }
 
