@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from cli import Cli
-from stack import DEADLINE_S, NAME, PUBLIC, SERVED
+from stack import DEADLINE_S, NAME, PUBLIC, SERVED, SIM_KEY
 
 pytestmark = pytest.mark.current
 
@@ -45,6 +45,25 @@ def test_both_installed_commands_start(nmp):
         args = [str(Path(sys.executable).with_name(command)), "workspaces", "get", "default"]
         done = subprocess.run(args, env=nmp.env, text=True, capture_output=True, timeout=DEADLINE_S)
         assert done.returncode == 0 and json.loads(done.stdout)["name"] == "default", done
+
+
+def test_setup_finds_the_platform_and_registers_a_provider(stack, tmp_path, name):
+    nmp = Cli(tmp_path)
+    nmp("config", "set", "--base-url", stack.url)
+    nmp("workspaces", "create", name)
+    # It makes the provider's name out of the host's, which has to begin with a letter.
+    url = stack.sim.url.replace("127.0.0.1", "localhost")
+    found = {"NEMO_DEFAULT_INFERENCE_KEY": SIM_KEY, "NEMO_DEFAULT_INFERENCE_BASE_URL": url, "NEMO_DEFAULT_MODEL": SERVED}
+    flags = ("--no-start-services", "--no-install-skills", "--no-deploy-agent")
+    done = nmp("setup", "--auto", "--workspace", name, *flags, env=found)
+    assert done.code == 0 and "✓ Platform reachable" in done.err and "✓ Setup complete!" in done.err, done
+    assert f"✓ Default model: {SERVED}" in done.err
+    assert nmp("inference", "providers", "get", "localhost", "--workspace", name).json["status"] == "READY"
+    assert nmp("chat", NAME, "Hello there", "--workspace", name).out == "You said: Hello there\n"
+
+
+def test_a_token_changes_nothing_without_authentication(nmp):
+    assert nmp("workspaces", "get", "default", env={"NMP_ACCESS_TOKEN": "any"}).json["name"] == "default"
 
 
 @pytest.mark.parametrize("model", [NAME, PUBLIC])

@@ -10,7 +10,7 @@ from nemo_platform import NeMoPlatform
 
 # What the platform has beside models and inference.
 GROUPS = ["workspaces", "projects", "secrets", "models", "adapters", "inference", "files", "entities"]
-COMMANDS = {*GROUPS, "chat", "wait", "config"} - {"entities"}
+COMMANDS = {*GROUPS, "chat", "wait", "config", "setup"} - {"entities"}
 # Telemetry logs, and access to a client below: no calls of the platform's own.
 OTHERS = {"files.otlp", "files.client", "files.fsspec"}
 

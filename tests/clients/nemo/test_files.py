@@ -5,6 +5,7 @@ import io
 import nemo_platform
 import pytest
 from answers import same_fields
+from stack import eventually
 
 DATA = b"".join(number.to_bytes(3, "big") for number in range(100_000))
 
@@ -129,6 +130,17 @@ def test_files_are_seen_as_a_file_system(sdk, fileset):
     with sdk.files.fsspec.open(path) as opened:
         opened.seek(1000)
         assert opened.read(500) == DATA[1000:1500]
+
+
+def test_tool_calling_reaches_the_model(sdk, name):
+    calling = {"chat_template": "{{ x }}", "tool_call_parser": "llama3_json", "auto_tool_choice": True}
+    sdk.files.filesets.create(name=name, purpose="model", metadata={"model": {"tool_calling": calling}})
+    config = '{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "num_hidden_layers": 2, "hidden_size": 64}'
+    sdk.files.upload_content(content=config, remote_path="config.json", fileset=name)
+    sdk.models.create(name=name, fileset=f"default/{name}")
+    spec = eventually("a spec", lambda: sdk.models.retrieve(name).spec)
+    assert (spec.chat_template, spec.family, spec.num_layers, spec.hidden_size) == ("{{ x }}", "llama", 2, 64)
+    assert (spec.tool_call_config.tool_call_parser, spec.tool_call_config.auto_tool_choice) == ("llama3_json", True)
 
 
 def test_the_cache_status_is_told(sdk, fileset):
