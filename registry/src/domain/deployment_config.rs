@@ -104,6 +104,18 @@ pub struct ExecutorConfig {
     pub additional_envs: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub additional_args: Vec<String>,
+    /// Ours. A program on the registry's host and its arguments, in the place of an image; `{port}` becomes the port
+    /// to listen on
+    #[schema(min_items = 1)]
+    pub command: Option<Vec<String>>,
+    /// Ours. How many run side by side
+    #[serde(default = "default_replicas")]
+    #[schema(minimum = 1, maximum = 64, default = 1)]
+    pub replicas: u32,
+    /// Ours. How long one may take to get ready, in seconds
+    #[serde(default = "default_startup_timeout_s")]
+    #[schema(minimum = 1, maximum = 86_400, default = 1800)]
+    pub startup_timeout_s: u32,
     pub k8s_nim_operator_config: Option<KubernetesConfig>,
     #[schema(value_type = Option<Object>)]
     pub override_config: Option<Map<String, Value>>,
@@ -149,6 +161,17 @@ pub struct NimDeployment {
     pub chat_template: Option<String>,
     pub tool_call_config: Option<ToolCallConfig>,
     pub additional_envs: Option<BTreeMap<String, String>>,
+    /// Ours; as in `executor_config`
+    #[schema(min_items = 1)]
+    pub command: Option<Vec<String>>,
+    /// Ours; as in `executor_config`
+    #[serde(default = "default_replicas")]
+    #[schema(minimum = 1, maximum = 64, default = 1)]
+    pub replicas: u32,
+    /// Ours; as in `executor_config`
+    #[serde(default = "default_startup_timeout_s")]
+    #[schema(minimum = 1, maximum = 86_400, default = 1800)]
+    pub startup_timeout_s: u32,
     pub k8s_nim_operator_config: Option<KubernetesConfig>,
     #[schema(value_type = Option<Object>)]
     pub override_config: Option<Map<String, Value>>,
@@ -156,6 +179,14 @@ pub struct NimDeployment {
 
 fn default_disk_size() -> Size {
     Size::gib(50)
+}
+
+fn default_replicas() -> u32 {
+    1
+}
+
+fn default_startup_timeout_s() -> u32 {
+    1800
 }
 
 impl Spelling {
@@ -201,6 +232,9 @@ impl NimDeployment {
                 run_as_group: None,
                 additional_envs: nim.additional_envs,
                 additional_args: Vec::new(),
+                command: nim.command,
+                replicas: nim.replicas,
+                startup_timeout_s: nim.startup_timeout_s,
                 k8s_nim_operator_config: nim.k8s_nim_operator_config,
                 override_config: nim.override_config,
             },
@@ -226,6 +260,9 @@ impl EngineConfig {
             chat_template: model.chat_template,
             tool_call_config: model.tool_call_config,
             additional_envs: executor.additional_envs,
+            command: executor.command,
+            replicas: executor.replicas,
+            startup_timeout_s: executor.startup_timeout_s,
             k8s_nim_operator_config: executor.k8s_nim_operator_config,
             override_config: executor.override_config,
         }

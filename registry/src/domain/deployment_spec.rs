@@ -5,36 +5,25 @@
 //! - The engine's own defaults are absent on purpose: they belong to whoever starts the container.
 
 use std::collections::BTreeMap;
-
-use serde_json::{Map, Value};
+use std::time::Duration;
 
 use super::deployment_config::{
     Engine, EngineConfig, ExecutorConfig, KubernetesConfig, ModelSpec, ModelType, ToolCallConfig,
 };
 
-/// What `override_config` may hold.
-const OVERRIDES: [&str; 15] = [
-    "image",
-    "command",
-    "args",
-    "resources",
-    "env",
-    "readinessProbe",
-    "livenessProbe",
-    "startupProbe",
-    "nodeSelector",
-    "tolerations",
-    "userID",
-    "groupID",
-    "labels",
-    "initContainers",
-    "sidecarContainers",
-];
+mod overrides;
+
+pub use overrides::Overrides;
+
+/// Instances of one deployment.
+pub const REPLICAS_MAX: u32 = 64;
+/// The longest time that a start may be given, in seconds.
+pub const STARTUP_TIMEOUT_MAX_S: u32 = 86_400;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct DeploymentSpec {
     pub engine: Engine,
-    pub image: Image,
+    pub runs: Runs,
     /// Absent: the weights are in the image.
     pub model: Option<ModelSource>,
     pub model_type: Option<ModelType>,
@@ -48,8 +37,21 @@ pub struct DeploymentSpec {
     pub group: Option<u32>,
     pub envs: BTreeMap<String, String>,
     pub args: Vec<String>,
+    pub replicas: u32,
+    pub startup_timeout: Duration,
     pub kubernetes: KubernetesConfig,
-    pub overrides: Map<String, Value>,
+    pub overrides: Overrides,
+}
+
+/// What the model server is started from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Runs {
+    Image(Image),
+    /// A program on the registry's host, and what it is always told.
+    Command {
+        program: String,
+        args: Vec<String>,
+    },
 }
 
 /// Whatever is absent is the engine's default.
@@ -72,7 +74,16 @@ pub struct ModelSource {
 #[error("{field}: {reason}")]
 pub struct SpecError {
     pub field: &'static str,
+    pub kind: SpecErrorKind,
     pub reason: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SpecErrorKind {
+    /// The config contradicts itself, or a number is out of its range.
+    Malformed,
+    /// It is clear what is meant, and it can't be had.
+    Refused,
 }
 
 impl DeploymentSpec {
@@ -85,7 +96,7 @@ impl DeploymentSpec {
         }
         Ok(Self {
             engine,
-            image: Image { name: executor_config.image_name, tag: executor_config.image_tag },
+            runs: runs(&executor_config)?,
             model: source,
             model_type: model_spec.model_type,
             chat_template: model_spec.chat_template,
@@ -93,13 +104,15 @@ impl DeploymentSpec {
             lora: model_spec.lora_enabled,
             gpus: executor_config.gpu,
             disk_bytes: executor_config.disk_size.bytes(),
-            health_path: executor_config.health_check_path,
+            health_path: executor_config.health_check_path.filter(|path| !path.is_empty()),
             user: executor_config.run_as_user,
             group: executor_config.run_as_group,
             envs: executor_config.additional_envs.unwrap_or_default(),
             args: executor_config.additional_args,
+            replicas: executor_config.replicas,
+            startup_timeout: Duration::from_secs(executor_config.startup_timeout_s.into()),
             kubernetes: executor_config.k8s_nim_operator_config.unwrap_or_default(),
-            overrides: executor_config.override_config.unwrap_or_default(),
+            overrides: Overrides::new(executor_config.override_config.unwrap_or_default())?,
         })
     }
 }
@@ -148,34 +161,66 @@ fn check_executor(executor: &ExecutorConfig) -> Result<(), SpecError> {
     if executor.health_check_path.as_ref().is_some_and(|path| !path.starts_with('/')) {
         return Err(refused("health_check_path", "it should start with /"));
     }
-    for (name, value) in executor.additional_envs.iter().flatten() {
+    check_envs("additional_envs", executor.additional_envs.iter().flatten())?;
+    check_args("additional_args", &executor.additional_args)?;
+    for (field, number, max) in [
+        ("replicas", executor.replicas, REPLICAS_MAX),
+        ("startup_timeout_s", executor.startup_timeout_s, STARTUP_TIMEOUT_MAX_S),
+    ] {
+        if !(1..=max).contains(&number) {
+            return Err(malformed(field, format!("it should be 1 to {max}")));
+        }
+    }
+    Ok(())
+}
+
+fn check_envs<'e>(
+    field: &'static str,
+    envs: impl IntoIterator<Item = (&'e String, &'e String)>,
+) -> Result<(), SpecError> {
+    for (name, value) in envs {
         if name.is_empty() || name.contains(['=', '\0']) || value.contains('\0') {
-            return Err(refused(
-                "additional_envs",
-                "a name is not empty and holds no =; nothing holds a NUL",
-            ));
+            return Err(refused(field, "a name is not empty and holds no =; nothing holds a NUL"));
         }
     }
-    if executor.additional_args.iter().any(|arg| arg.contains('\0')) {
-        return Err(refused("additional_args", "an argument holds a NUL"));
+    Ok(())
+}
+
+fn check_args(field: &'static str, args: &[String]) -> Result<(), SpecError> {
+    match args.iter().any(|arg| arg.contains('\0')) {
+        true => Err(refused(field, "an argument holds a NUL")),
+        false => Ok(()),
     }
-    let is_known = |key: &str| OVERRIDES.contains(&key);
-    match executor.override_config.iter().flatten().find(|(key, _)| !is_known(key)) {
-        None => Ok(()),
-        Some((key, _)) => {
-            let key: String = key.chars().take(64).collect();
-            let reason = format!("'{key}' can't be overridden; allowed are {}", OVERRIDES.join(", "));
-            Err(refused("override_config", reason))
+}
+
+fn runs(executor: &ExecutorConfig) -> Result<Runs, SpecError> {
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let (name, tag) = (given(&executor.image_name), given(&executor.image_tag));
+    let Some(command) = &executor.command else { return Ok(Runs::Image(Image { name, tag })) };
+    check_args("command", command)?;
+    let overridden = executor.override_config.as_ref();
+    let is_overridden = |key: &str| overridden.is_some_and(|overrides| overrides.contains_key(key));
+    if name.is_some() || tag.is_some() || is_overridden("image") || is_overridden("command") {
+        let reason = "it runs on this host in the place of an image; leave out image_name and image_tag, and image and \
+                      command in override_config";
+        return Err(malformed("command", reason));
+    }
+    match command.split_first() {
+        Some((program, args)) if !program.is_empty() => {
+            Ok(Runs::Command { program: program.clone(), args: args.to_vec() })
         }
+        _ => Err(malformed("command", "it should begin with a program")),
     }
 }
 
 /// Of a container that we know nothing about, its config must say everything.
 fn check_generic(model: &ModelSpec, executor: &ExecutorConfig) -> Result<(), SpecError> {
-    for (field, text) in
-        [("image_name", &executor.image_name), ("health_check_path", &executor.health_check_path)]
-    {
-        if text.as_deref().is_none_or(str::is_empty) {
+    let is_missing = |text: &Option<String>| text.as_deref().is_none_or(str::is_empty);
+    for (field, is_missing) in [
+        ("image_name", is_missing(&executor.image_name) && executor.command.is_none()),
+        ("health_check_path", is_missing(&executor.health_check_path)),
+    ] {
+        if is_missing {
             return Err(refused(field, "the engine 'generic' has no default for it; give one"));
         }
     }
@@ -186,7 +231,11 @@ fn check_generic(model: &ModelSpec, executor: &ExecutorConfig) -> Result<(), Spe
 }
 
 fn refused(field: &'static str, reason: impl Into<String>) -> SpecError {
-    SpecError { field, reason: reason.into() }
+    SpecError { field, kind: SpecErrorKind::Refused, reason: reason.into() }
+}
+
+fn malformed(field: &'static str, reason: impl Into<String>) -> SpecError {
+    SpecError { field, kind: SpecErrorKind::Malformed, reason: reason.into() }
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ async fn a_config_in_the_newer_spelling_reads_back_as_sent_and_with_its_defaults
         "executor_config": { "gpu": 2, "disk_size": "1.5Ti", "image_name": "vllm/vllm-openai",
             "run_as_user": 0, "additional_envs": { "B": "2", "A": "1" }, "additional_args": ["--x", "y"],
             "k8s_nim_operator_config": { "resources": { "limits": { "cpu": null } }, "startup_probe_grace_seconds": 600 },
-            "override_config": { "env": [] } },
+            "override_config": { "env": [] }, "replicas": 2, "startup_timeout_s": 60 },
     });
     let made = h.post(CONFIGS, sent.clone()).await.expect(201).body;
     assert_eq!(as_sent(&sent, &made), sent);
@@ -51,6 +51,8 @@ async fn a_config_in_the_newer_spelling_reads_back_as_sent_and_with_its_defaults
     let least = h.post(CONFIGS, new_form("least")).await.expect(201).body;
     assert_eq!(least["executor_config"]["disk_size"], "50Gi");
     assert_eq!(least["executor_config"]["additional_args"], json!([]));
+    assert_eq!(least["executor_config"]["replicas"], 1);
+    assert_eq!(least["executor_config"]["startup_timeout_s"], 1800);
     assert_eq!(least["executor_config"]["image_name"], Value::Null);
     assert_eq!(least["model_spec"]["lora_enabled"], false);
     assert_eq!(least["nim_deployment"]["gpu"], 1, "clients of the older spelling can read it");
@@ -141,6 +143,17 @@ async fn every_fault_of_a_config_is_refused_by_field() {
         ),
         (new_form("cfg"), "/executor_config/override_config", json!([]), 422),
         (new_form("cfg"), "/executor_config/override_config", json!({ "hostPID": true }), 400),
+        (new_form("cfg"), "/executor_config/replicas", json!(0), 422),
+        (new_form("cfg"), "/executor_config/replicas", json!(65), 422),
+        (new_form("cfg"), "/executor_config/startup_timeout_s", json!(86_401), 422),
+        (new_form("cfg"), "/executor_config/command", json!("vllm serve"), 422),
+        (new_form("cfg"), "/executor_config/command", json!([]), 422),
+        (
+            with(new_form("cfg"), "/executor_config/image_name", json!("img")),
+            "/executor_config/command",
+            json!(["vllm"]),
+            422,
+        ),
         (new_form("cfg"), "/model_spec/tool_call_config", json!({ "tool_call_plugin": "ws/fs" }), 403),
         (generic.clone(), "/executor_config/image_name", json!(null), 400),
         (generic.clone(), "/executor_config/health_check_path", json!(null), 400),

@@ -11,7 +11,7 @@ use crate::config::ToolCallPlugins;
 use crate::domain::deployment_config::{
     ConfigBody, Engine, EngineConfig, ExecutorConfig, ModelSpec, NimDeployment, Spelling,
 };
-use crate::domain::deployment_spec::DeploymentSpec;
+use crate::domain::deployment_spec::{DeploymentSpec, SpecError, SpecErrorKind};
 use crate::domain::document::Draft;
 use crate::error::{Error, Issue};
 
@@ -100,8 +100,7 @@ impl UpdateDeploymentConfig {
                 return Err(missing(given));
             }
         };
-        let spec = DeploymentSpec::new(spelling.engine_config())
-            .map_err(|error| Error::refused(error.field, error.reason))?;
+        let spec = DeploymentSpec::new(spelling.engine_config()).map_err(of_spec)?;
         if spec.tool_calling.tool_call_plugin.is_some() && plugins == ToolCallPlugins::Refused {
             let text = "tool_call_config.tool_call_plugin: plugins run code of their own in the model server, and are not \
                         allowed here; set deployments.tool_call_plugins = true to allow them";
@@ -109,6 +108,14 @@ impl UpdateDeploymentConfig {
         }
         let body = ConfigBody { model_entity_id, spelling };
         Ok((Draft { name, project, description, body }, spec))
+    }
+}
+
+fn of_spec(error: SpecError) -> Error {
+    let SpecError { field, kind, reason } = error;
+    match kind {
+        SpecErrorKind::Refused => Error::refused(field, reason),
+        SpecErrorKind::Malformed => Error::invalid(field, reason),
     }
 }
 

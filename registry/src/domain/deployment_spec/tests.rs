@@ -30,6 +30,7 @@ fn nim_deployment() -> Value {
             "startup_probe_grace_seconds": 600,
         },
         "override_config": { "labels": { "team": "a" } },
+        "replicas": 3, "startup_timeout_s": 60,
     }})
 }
 
@@ -51,6 +52,7 @@ fn engine_config() -> Value {
                 "startup_probe_grace_seconds": 600,
             },
             "override_config": { "labels": { "team": "a" } },
+            "replicas": 3, "startup_timeout_s": 60,
         }),
     )
 }
@@ -72,14 +74,17 @@ fn both_spellings_mean_the_same_with_everything_in_them() {
     assert_eq!((old.gpus, old.lora, old.envs["NIM_LOG_LEVEL"].as_str()), (2, true, "INFO"));
     assert_eq!(old.tool_calling.tool_call_parser.as_deref(), Some("llama3_json"));
     assert_eq!(old.kubernetes.startup_probe_grace_seconds, Some(600));
-    assert_eq!(old.overrides["labels"], json!({ "team": "a" }));
+    assert_eq!(old.overrides.kubernetes["labels"], json!({ "team": "a" }));
+    assert_eq!((old.replicas, old.startup_timeout), (3, Duration::from_secs(60)));
 }
 
 #[test]
 fn both_spellings_mean_the_same_with_the_least_in_them() {
     let old = spec(json!({ "nim_deployment": { "gpu": 0 } })).unwrap();
     assert_eq!(old, spec(engine("nim", json!({}), json!({ "gpu": 0 }))).unwrap());
-    assert_eq!((old.disk_bytes, old.model, old.image), (50 << 30, None, Image::default()));
+    assert_eq!((old.disk_bytes, old.model), (50 << 30, None));
+    assert_eq!((old.runs, old.replicas), (Runs::Image(Image::default()), 1));
+    assert_eq!(old.startup_timeout, Duration::from_secs(1800));
 }
 
 #[test]
@@ -145,9 +150,52 @@ fn what_contradicts_its_engine_is_refused_by_field() {
         ("additional_envs", json!({}), json!({ "additional_envs": { "A=B": "c" } })),
         ("additional_args", json!({}), json!({ "additional_args": ["a\0"] })),
         ("override_config", json!({}), json!({ "override_config": { "hostNetwork": true } })),
+        ("override_config", json!({}), json!({ "override_config": { "args": "--x" } })),
+        ("override_config", json!({}), json!({ "override_config": { "env": { "A": 1 } } })),
+        ("override_config", json!({}), json!({ "override_config": { "env": [{ "name": "A=" }] } })),
+        ("override_config", json!({}), json!({ "override_config": { "image": "" } })),
+        ("override_config", json!({}), json!({ "override_config": { "userID": -1 } })),
+        ("command", json!({}), json!({ "command": ["serve"] })),
+        ("command", json!({}), json!({ "command": [] , "image_name": null })),
+        ("replicas", json!({}), json!({ "replicas": 65 })),
+        ("startup_timeout_s", json!({}), json!({ "startup_timeout_s": 0 })),
     ] {
         let refused = spec(engine("generic", model, executor(more.clone()))).unwrap_err();
         assert_eq!(refused.field, field, "{more}");
     }
     assert!(spec(engine("generic", json!({}), executor(json!({})))).is_ok());
+}
+
+#[test]
+fn a_command_runs_in_the_place_of_an_image() {
+    let command = json!(["vllm", "serve", "--port", "{port}"]);
+    let new = spec(engine("nim", json!({}), json!({ "gpu": 0, "command": command }))).unwrap();
+    assert_eq!(new, spec(json!({ "nim_deployment": { "gpu": 0, "command": command } })).unwrap());
+    let args = ["serve", "--port", "{port}"].map(str::to_owned).to_vec();
+    assert_eq!(new.runs, Runs::Command { program: "vllm".into(), args });
+    for more in [
+        json!({ "image_name": "x" }),
+        json!({ "image_tag": "1" }),
+        json!({ "override_config": { "image": "x" } }),
+        json!({ "override_config": { "command": ["x"] } }),
+    ] {
+        let mut executor = json!({ "gpu": 0, "command": command });
+        executor.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let refused = spec(engine("vllm", json!({}), executor)).unwrap_err();
+        assert_eq!((refused.field, refused.kind), ("command", SpecErrorKind::Malformed), "{more}");
+    }
+}
+
+#[test]
+fn what_replaces_is_read_in_the_words_of_kubernetes() {
+    let overrides = json!({
+        "image": { "repository": "a/b", "tag": "1" }, "command": ["x"], "args": [],
+        "env": [{ "name": "A", "value": "1" }, { "name": "B" }], "userID": 7, "resources": {},
+    });
+    let body = engine("nim", json!({}), json!({ "gpu": 0, "override_config": overrides }));
+    let Overrides { image, command, args, env, user, group, kubernetes } = spec(body).unwrap().overrides;
+    assert_eq!(image, Some(Image { name: Some("a/b".into()), tag: Some("1".into()) }));
+    assert_eq!((command, args), (Some(vec!["x".to_owned()]), Some(vec![])));
+    assert_eq!((env["A"].as_str(), env["B"].as_str()), ("1", ""));
+    assert_eq!((user, group, kubernetes.len()), (Some(7), None, 1));
 }
