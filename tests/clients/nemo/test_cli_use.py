@@ -80,7 +80,8 @@ def test_chat_takes_a_prompt_from_a_pipe(nmp):
 
 
 def test_chat_gives_json(nmp, stack, name):
-    said = nmp("chat", PUBLIC, name, "-f", "json", "--temperature", "0.5", "--max-tokens", "50", "--system-message", "Be kind.").json
+    settings = ("--temperature", "0.5", "--max-tokens", "50", "--system-message", "Be kind.")
+    said = nmp("chat", PUBLIC, name, "-f", "json", *settings).json
     assert said["content"] == f"You said: {name}" and said["model"] == PUBLIC
     assert said.keys() == {"content", "thinking", "model", "usage"}
     (received,) = stack.sim.received(name)

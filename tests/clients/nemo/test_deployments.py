@@ -16,8 +16,9 @@ def deployment(sdk, name):
 
 def settled(sdk, name):
     """After what the server does by itself."""
-    read = lambda: sdk.inference.deployments.retrieve(name)  # noqa: E731
-    return eventually("an end of the start", lambda: (found := read()).status == "ERROR" and found)
+    return eventually(
+        "an end of the start", lambda: (found := sdk.inference.deployments.retrieve(name)).status == "ERROR" and found
+    )
 
 
 @pytest.fixture
@@ -79,8 +80,11 @@ def test_an_update_makes_the_next_version(sdk, deployment):
 def test_a_version_is_removed(sdk, deployment):
     sdk.inference.deployments.update(deployment, config=deployment)
     sdk.inference.deployments.versions.delete("1", deployment=deployment)
-    found = lambda: [one.status for one in sdk.inference.deployments.versions.list(deployment)]  # noqa: E731
-    eventually("the version to be deleted", lambda: found()[1:] in ([], ["DELETED"]))
+
+    def older():
+        return [one.status for one in sdk.inference.deployments.versions.list(deployment)][1:]
+
+    eventually("the version to be deleted", lambda: older() in ([], ["DELETED"]))
 
 
 def test_one_that_is_not_there_is_not_found(sdk, name):

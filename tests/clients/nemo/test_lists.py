@@ -13,7 +13,10 @@ def many(sdk):
     """A workspace with more models than a page holds, and the models' names as they were made."""
     sdk.workspaces.create(name="many")
     names = [f"m-{number:04}" for number in range(MANY)]
-    make = lambda name: sdk.models.create(name=name, workspace="many", description=f"of {name[-1]}")  # noqa: E731
+
+    def make(name):
+        sdk.models.create(name=name, workspace="many", description=f"of {name[-1]}")
+
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(make, names))
     return names
@@ -149,7 +152,8 @@ def test_providers_are_sorted_by_status_too(sdk, workspace):
     page = sdk.inference.providers.list(workspace=workspace, sort="-status")
     values = [one.status for one in page.data]
     assert values == sorted(values, reverse=True)
-    assert sdk.inference.providers.list(workspace=workspace, filter={"host_url": "http://127.0.0.1:1"}).pagination.total_results == 3
+    found = sdk.inference.providers.list(workspace=workspace, filter={"host_url": "http://127.0.0.1:1"})
+    assert found.pagination.total_results == 3
 
 
 def test_nulls_are_left_out_of_lists_and_kept_in_objects(http, workspace, sdk):

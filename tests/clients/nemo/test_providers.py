@@ -81,7 +81,11 @@ def test_a_provider_is_removed_with_its_routes(sdk, provider):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"api_key_secret_name": "nobody"}, {"required_extra_headers": {"Authorization": "x"}}, {"default_extra_headers": {"cookie": "x"}}],
+    [
+        {"api_key_secret_name": "nobody"},
+        {"required_extra_headers": {"Authorization": "x"}},
+        {"default_extra_headers": {"cookie": "x"}},
+    ],
     ids=["secret", "authorization", "cookie"],
 )
 def test_what_cannot_be_sent_is_refused(sdk, name, settings):
@@ -91,9 +95,10 @@ def test_what_cannot_be_sent_is_refused(sdk, name, settings):
 
 def test_a_secret_that_is_replaced_or_removed_is_not_sent_any_more(sdk, stack, workspace, name):
     ask = {"model": SERVED, "messages": [{"role": "user", "content": name}]}
-    chat = lambda: sdk.inference.gateway.provider.post(  # noqa: E731
-        "v1/chat/completions", name=name, body=ask, workspace=workspace
-    )
+
+    def chat():
+        return sdk.inference.gateway.provider.post("v1/chat/completions", name=name, body=ask, workspace=workspace)
+
     sdk.secrets.create(name=name, value=SIM_KEY, workspace=workspace)
     sdk.inference.providers.create(
         name=name, host_url=stack.sim.url, api_key_secret_name=name, workspace=workspace

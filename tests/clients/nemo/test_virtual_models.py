@@ -58,7 +58,10 @@ def test_automatic_ones_come_and_go_with_what_serves_them(sdk, stack, workspace)
     sdk.secrets.create(name="key", value=SIM_KEY, workspace=workspace)
     sdk.inference.providers.create(name="sim", host_url=stack.sim.url, api_key_secret_name="key", workspace=workspace)
     assert sdk.models.wait_for_provider("sim", workspace=workspace)
-    listed = lambda: [one.name for one in sdk.inference.virtual_models.list(workspace=workspace)]  # noqa: E731
+
+    def listed():
+        return [one.name for one in sdk.inference.virtual_models.list(workspace=workspace)]
+
     assert eventually("the automatic one", listed) == [NAME]
     sdk.inference.providers.delete("sim", workspace=workspace)
     eventually("no virtual model", lambda: listed() == [])
