@@ -1,16 +1,15 @@
 """How what came back is compared with what was sent."""
 
 
-def without_nulls(value):
-    """A single object comes back with every field; those nobody set are null, at any depth."""
-    if isinstance(value, dict):
-        return {key: without_nulls(one) for key, one in value.items() if one is not None}
-    if isinstance(value, list):
-        return [without_nulls(one) for one in value]
-    return value
+def only_sent(sent, got):
+    """Of what came back, what was sent: an object comes back with its other fields too, as null or their default."""
+    if isinstance(sent, dict) and isinstance(got, dict):
+        return {field: only_sent(value, got.get(field)) for field, value in sent.items()}
+    if isinstance(sent, list) and isinstance(got, list) and len(sent) == len(got):
+        return [only_sent(one, other) for one, other in zip(sent, got)]
+    return got
 
 
 def same_fields(sent: dict, answer) -> dict:
-    """Of an answer of the SDK, the fields that were sent."""
-    got = without_nulls(answer.to_dict())
-    return {field: got.get(field) for field in sent}
+    """Of an answer of the SDK, what was sent."""
+    return only_sent(sent, answer.to_dict())
