@@ -4,7 +4,10 @@
 use std::env;
 use std::io::IsTerminal as _;
 
+use tracing::Level;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Ours from info up, libraries from warn up; waiting for a hand-over is no error.
@@ -41,7 +44,28 @@ pub fn start(kind: Kind) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .finish();
+        .finish()
+        .with(filter_fn(|event| !holds_secrets(event.target(), *event.level())));
     // Fails only when a log was started before: then that one stays.
     let _ = log.try_init();
+}
+
+/// The container engine's client prints whole requests, environments of containers included. No filter brings
+/// those into the log.
+fn holds_secrets(target: &str, level: Level) -> bool {
+    target.split("::").next() == Some("bollard") && level > Level::WARN
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_prints_whole_requests_stays_out_of_the_log_at_every_level() {
+        for level in [Level::INFO, Level::DEBUG, Level::TRACE] {
+            assert!(holds_secrets("bollard", level) && holds_secrets("bollard::docker", level));
+            assert!(!holds_secrets("registry", level) && !holds_secrets("bollards", level));
+        }
+        assert!(!holds_secrets("bollard::docker", Level::WARN));
+    }
 }

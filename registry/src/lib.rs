@@ -17,6 +17,7 @@ mod keys;
 mod offline;
 mod publish;
 mod reconcile;
+pub mod runtime;
 mod server;
 mod store;
 #[cfg(test)]

@@ -1,6 +1,9 @@
-//! The command: one simulated server until SIGTERM, which ends it at once.
+//! The command: one simulated server until SIGTERM, which ends it at once; or the ways in which servers go wrong.
+
+mod misbehaviour;
 
 use clap::Parser;
+use misbehaviour::Misbehaviour;
 use nim_sim::{Lora, Sim, SimOptions};
 use std::io;
 use std::net::SocketAddr;
@@ -38,6 +41,8 @@ struct Args {
     /// Requests must carry `Authorization: Bearer <key>`
     #[arg(long, env = "NIM_SIM_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
+    #[command(flatten)]
+    misbehaviour: Misbehaviour,
 }
 
 impl Args {
@@ -67,7 +72,7 @@ impl Args {
 #[tokio::main]
 async fn main() -> ExitCode {
     match run(Args::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             eprintln!("nim-sim: {error}");
             ExitCode::FAILURE
@@ -75,20 +80,30 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(args: Args) -> io::Result<()> {
+async fn run(args: Args) -> io::Result<ExitCode> {
     // Before listening: a signal during the start must not be lost.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let misbehaviour = args.misbehaviour.clone();
+    misbehaviour.before_listening();
+    if let Some(code) = misbehaviour.ends_at_once() {
+        return Ok(code);
+    }
     let options = args.options();
     let listen = options.listen;
     let sim = Sim::start(options)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("cannot serve on {listen}: {error}")))?;
     println!("nim-sim (a simulation, no model is loaded) listens on {}", sim.url());
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
+    let code = tokio::select! {
+        code = misbehaviour.ends() => code,
+        () = async {
+            while terminate.recv().await.is_some() && misbehaviour.ignores_sigterm() {
+                println!("nim-sim ignores SIGTERM");
+            }
+        } => ExitCode::SUCCESS,
+        _ = interrupt.recv() => ExitCode::SUCCESS,
+    };
     sim.shutdown().await;
-    Ok(())
+    Ok(code)
 }

@@ -1,0 +1,343 @@
+//! Containers on a Docker engine, or on Podman through its compatible socket.
+//!
+//! What must stay true:
+//! - Containers are found by their labels, never by their names: a name proves nothing.
+//! - Ports are published on 127.0.0.1 only, and chosen by the engine.
+//! - The engine restarts nothing.
+//!
+//! A secret in the environment can be seen by whoever may use the engine's socket; that is as good as root anyway.
+
+mod changes;
+mod container;
+mod fault;
+mod pull;
+mod volumes;
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bollard::Docker;
+use bollard::models::{ContainerInspectResponse, ContainerSummary};
+use bollard::query_parameters::{
+    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
+    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
+};
+use futures_util::stream::{self, BoxStream, StreamExt as _};
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
+
+use self::fault::status;
+use super::id::{Installation, InstanceId, LABEL_INSTALLATION, VolumeId};
+use super::image::{PullProgress, RegistryCredentials};
+use super::logs::{LogQuery, LogStream, lines};
+use super::spec::{InstanceSpec, Launch};
+use super::{Facts, Fault, FaultKind, Gpu, Instance, Phase, Runtime, gpus};
+
+/// A call that the engine should answer at once.
+const CALL_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between the end of the grace and the engine's word that the container stopped.
+const STOP_MARGIN: Duration = Duration::from_secs(30);
+/// The client counts until an answer begins, and a followed log begins with the first line.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Containers that are looked at side by side.
+const INSPECTIONS_MAX: usize = 8;
+/// How long a name may be taken by a container that is neither ours nor foreign yet: one that is being made.
+const NAME_WAIT_MAX: Duration = Duration::from_secs(10);
+/// How long a removal that somebody else began may take.
+const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(30);
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// Engine 19.03: the first that knows GPUs.
+const API_MIN: (u32, u32) = (1, 40);
+
+#[derive(Debug, Clone)]
+pub struct DockerConfig {
+    pub installation: Installation,
+    /// `unix:///path`, `/path` or `tcp://127.0.0.1:port`. Absent: `DOCKER_HOST`, else Docker's usual socket.
+    pub host: Option<String>,
+    /// Below it lie the folders that containers may read.
+    pub shared_folder: PathBuf,
+}
+
+pub struct DockerRuntime {
+    installation: Installation,
+    shared_folder: PathBuf,
+    host: String,
+    call_timeout: Duration,
+}
+
+impl DockerRuntime {
+    /// Asks nobody yet: the engine may come later.
+    pub fn new(config: DockerConfig) -> Self {
+        let DockerConfig { installation, host, shared_folder } = config;
+        let host = host
+            .or_else(|| std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))
+            .unwrap_or_else(|| "unix:///var/run/docker.sock".into());
+        let host = if host.starts_with('/') { format!("unix://{host}") } else { host };
+        Self { installation, shared_folder, host, call_timeout: CALL_TIMEOUT }
+    }
+
+    fn client(&self) -> Result<Docker, Fault> {
+        if let Some(fault) = fault::of_host(&self.host) {
+            return Err(fault);
+        }
+        let client = Docker::connect_with_host(&self.host).map_err(|error| self.fault(error))?;
+        Ok(client.with_timeout(self.call_timeout))
+    }
+
+    fn fault(&self, error: bollard::errors::Error) -> Fault {
+        fault::of_call(&self.host, &error)
+    }
+
+    /// Our containers with these labels, running or not.
+    async fn owned(
+        &self,
+        client: &Docker,
+        labels: &HashMap<String, String>,
+    ) -> Result<Vec<ContainerSummary>, Fault> {
+        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let filters = HashMap::from([("label", labels)]);
+        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
+        client.list_containers(Some(options)).await.map_err(|error| self.fault(error))
+    }
+
+    /// The container of an instance.
+    async fn find(
+        &self,
+        client: &Docker,
+        id: &InstanceId,
+    ) -> Result<Option<ContainerInspectResponse>, Fault> {
+        for summary in self.owned(client, &id.labels(&self.installation)).await? {
+            if let Some(container) = self.inspect(client, &summary.id.unwrap_or_default()).await? {
+                return Ok(Some(container));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn inspect(
+        &self,
+        client: &Docker,
+        container: &str,
+    ) -> Result<Option<ContainerInspectResponse>, Fault> {
+        match client.inspect_container(container, None::<InspectContainerOptions>).await {
+            Ok(container) => Ok(Some(container)),
+            Err(error) if status(&error) == Some(404) => Ok(None),
+            Err(error) => Err(self.fault(error)),
+        }
+    }
+
+    /// The container's id; one that is there already is taken when it is of this instance.
+    async fn create(&self, client: &Docker, id: &InstanceId, spec: &InstanceSpec) -> Result<String, Fault> {
+        let Launch::Image { reference, .. } = &spec.launch else { return Err(fault::not_an_image()) };
+        let image_digest = self.image_digest(client, reference).await?;
+        let Some(image_digest) = image_digest else { return Err(fault::image_not_pulled(reference)) };
+        for mount in &spec.mounts {
+            if let super::MountSource::Volume(volume) = mount.source() {
+                self.make_volume(client, volume).await?;
+            }
+        }
+        let placed = container::Placed {
+            installation: &self.installation,
+            shared_folder: &self.shared_folder,
+            image_digest: &image_digest,
+        };
+        let body = container::body(id, spec, reference, &placed)?;
+        let name = id.name(&self.installation);
+        let deadline = Instant::now() + NAME_WAIT_MAX;
+        loop {
+            let options = CreateContainerOptionsBuilder::new().name(&name).build();
+            match client.create_container(Some(options), body.clone()).await {
+                Ok(created) => return Ok(created.id),
+                Err(error) if status(&error) == Some(409) => {}
+                Err(error) => return Err(fault::of_start(&self.host, &error)),
+            }
+            match self.inspect(client, &name).await? {
+                Some(taken)
+                    if container::instance(&taken, &self.installation).is_some_and(|it| it.id == *id) =>
+                {
+                    return Ok(taken.id.unwrap_or_default());
+                }
+                Some(taken) => return Err(fault::name_taken(&name, taken.id.as_deref())),
+                None if Instant::now() > deadline => return Err(fault::name_taken(&name, None)),
+                None => sleep(POLL_INTERVAL).await,
+            }
+        }
+    }
+
+    /// Starts a container that was made. When the engine refuses, the container goes.
+    async fn run(&self, client: &Docker, container: &str) -> Result<(), Fault> {
+        let Err(error) = client.start_container(container, None::<StartContainerOptions>).await else {
+            return Ok(());
+        };
+        let refused = fault::of_start(&self.host, &error);
+        if refused.kind != FaultKind::Unavailable {
+            self.remove(client, container).await?;
+        }
+        Err(refused)
+    }
+
+    async fn remove(&self, client: &Docker, container: &str) -> Result<(), Fault> {
+        let deadline = Instant::now() + REMOVAL_WAIT_MAX;
+        loop {
+            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
+            match client.remove_container(container, Some(options)).await {
+                Ok(()) => return Ok(()),
+                Err(error) if status(&error) == Some(404) => return Ok(()),
+                // Somebody is removing it already.
+                Err(error) if status(&error) == Some(409) && Instant::now() < deadline => {
+                    sleep(POLL_INTERVAL).await;
+                }
+                Err(error) => return Err(self.fault(error)),
+            }
+        }
+    }
+
+    async fn stop_container(&self, client: &Docker, container: &str, grace: Duration) -> Result<(), Fault> {
+        let patient = client.clone().with_timeout(grace.saturating_add(STOP_MARGIN));
+        let seconds = i32::try_from(grace.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
+        let options = StopContainerOptionsBuilder::new().t(seconds).build();
+        match patient.stop_container(container, Some(options)).await {
+            Ok(()) => {}
+            Err(error) if matches!(status(&error), Some(304 | 404)) => {}
+            Err(error) => return Err(self.fault(error)),
+        }
+        self.remove(client, container).await
+    }
+}
+
+#[async_trait]
+impl Runtime for DockerRuntime {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    async fn check(&self, needs_gpus: bool) -> Result<Facts, Fault> {
+        let client = self.client()?;
+        let version = client.version().await.map_err(|error| self.fault(error))?;
+        let api = version.api_version.unwrap_or_default();
+        if fault::api(&api).is_none_or(|api| api < API_MIN) {
+            return Err(fault::api_too_old(&self.host, &api, API_MIN));
+        }
+        let info = client.info().await.map_err(|error| self.fault(error))?;
+        if needs_gpus && !container::has_gpu_support(&info) {
+            return Err(fault::no_gpus());
+        }
+        let product = version.platform.map(|platform| platform.name).filter(|name| !name.is_empty());
+        let product = product.unwrap_or_else(|| "Docker Engine".into());
+        Ok(Facts {
+            version: format!("{product} {} (API {api})", version.version.unwrap_or_default()),
+            disk_free_bytes: info.docker_root_dir.as_deref().and_then(super::process::disk_free_bytes),
+        })
+    }
+
+    async fn gpus(&self) -> Result<Vec<Gpu>, Fault> {
+        gpus::gpus().await
+    }
+
+    async fn prepare(
+        &self,
+        launch: &Launch,
+        credentials: Option<&RegistryCredentials>,
+        progress: &watch::Sender<PullProgress>,
+    ) -> Result<Option<String>, Fault> {
+        let Launch::Image { reference, .. } = launch else { return Err(fault::not_an_image()) };
+        let client = self.client()?;
+        if let Some(digest) = self.image_digest(&client, reference).await? {
+            return Ok(Some(digest));
+        }
+        self.pull(&client, reference, credentials, progress).await?;
+        match self.image_digest(&client, reference).await? {
+            Some(digest) => Ok(Some(digest)),
+            None => Err(fault::image_not_pulled(reference)),
+        }
+    }
+
+    async fn start(&self, id: &InstanceId, spec: &InstanceSpec) -> Result<(), Fault> {
+        spec.check()?;
+        let client = self.client()?;
+        let container = match self.find(&client, id).await? {
+            Some(found) => {
+                let instance = container::instance(&found, &self.installation);
+                if instance.as_ref().is_some_and(|instance| instance.spec_digest != spec.digest()) {
+                    return Err(Fault::new(FaultKind::SpecConflict, fault::spec_conflict(id)));
+                }
+                if instance.is_some_and(|instance| instance.phase != Phase::Created) {
+                    return Ok(());
+                }
+                found.id.unwrap_or_default()
+            }
+            None => self.create(&client, id, spec).await?,
+        };
+        self.run(&client, &container).await
+    }
+
+    async fn list(&self) -> Result<Vec<Instance>, Fault> {
+        let client = self.client()?;
+        let ours = HashMap::from([(LABEL_INSTALLATION.to_owned(), self.installation.as_str().to_owned())]);
+        let summaries = self.owned(&client, &ours).await?;
+        let containers = stream::iter(summaries).map(|summary| {
+            let client = &client;
+            async move { self.inspect(client, &summary.id.unwrap_or_default()).await }
+        });
+        let mut containers = containers.buffer_unordered(INSPECTIONS_MAX);
+        let mut instances = Vec::new();
+        while let Some(container) = containers.next().await {
+            // One that went since the list is not there.
+            let Some(container) = container? else { continue };
+            match container::instance(&container, &self.installation) {
+                Some(instance) => instances.push(instance),
+                None => tracing::warn!(container = container.name, "left alone: its labels were changed"),
+            }
+        }
+        instances.sort_by(|one, other| one.id.cmp(&other.id));
+        Ok(instances)
+    }
+
+    async fn stop(&self, id: &InstanceId, grace: Duration) -> Result<(), Fault> {
+        let client = self.client()?;
+        for container in self.owned(&client, &id.labels(&self.installation)).await? {
+            self.stop_container(&client, &container.id.unwrap_or_default(), grace).await?;
+        }
+        Ok(())
+    }
+
+    async fn logs(&self, id: &InstanceId, query: LogQuery) -> Result<LogStream, Fault> {
+        let client = self.client()?;
+        let Some(container) = self.find(&client, id).await? else { return Err(fault::no_instance(id)) };
+        let options = LogsOptionsBuilder::new()
+            .stdout(true)
+            .stderr(true)
+            .follow(query.follow)
+            .tail(&query.tail().to_string())
+            .build();
+        let host = self.host.clone();
+        let pieces = client
+            .with_timeout(STREAM_TIMEOUT)
+            .logs(&container.id.unwrap_or_default(), Some(options))
+            .map(move |piece| {
+                piece.map(|piece| piece.into_bytes()).map_err(|error| fault::of_call(&host, &error))
+            });
+        Ok(lines(pieces))
+    }
+
+    async fn ensure_volume(&self, volume: &VolumeId) -> Result<(), Fault> {
+        self.make_volume(&self.client()?, volume).await
+    }
+
+    async fn volumes(&self) -> Result<Vec<VolumeId>, Fault> {
+        self.list_volumes().await
+    }
+
+    async fn remove_volume(&self, volume: &VolumeId) -> Result<(), Fault> {
+        self.delete_volume(volume).await
+    }
+
+    fn changes(&self) -> BoxStream<'static, ()> {
+        changes::changes(self.host.clone(), self.installation.clone())
+    }
+}
