@@ -9,6 +9,8 @@ use rusqlite::{Connection, OpenFlags};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WAL_SIZE_LIMIT_BYTES: i64 = 64 * 1024 * 1024;
 const STATEMENT_CACHE: usize = 64;
+/// Pages each connection keeps, in KiB (SQLite counts KiB below zero). The system's own cache has the rest.
+const PAGE_CACHE: &str = "-512";
 
 /// The writer's connection: WAL, and every commit on disk before it is acknowledged.
 pub fn open_writer(path: &Path) -> Result<Connection, rusqlite::Error> {
@@ -47,6 +49,7 @@ fn open(path: &Path, mode: OpenFlags) -> Result<Connection, rusqlite::Error> {
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(STATEMENT_CACHE);
+    set(&connection, "cache_size", PAGE_CACHE, PAGE_CACHE)?;
     set(&connection, "foreign_keys", "ON", "1")?;
     set(&connection, "trusted_schema", "OFF", "0")?;
     set(&connection, "secure_delete", "ON", "1")?;

@@ -55,8 +55,10 @@ pub fn list<T>(
         .query_row(params_from_iter(&values), |row| row.get(0))?;
     values.extend([Value::Integer(request.page_size.into()), Value::Integer(request.offset())]);
     let order = order_by(request.sort);
+    // Rows are sorted by number and then read, so that a late page costs no more than an early one.
+    let page = format!("SELECT seq FROM {from} {holds} ORDER BY {order} LIMIT ? OFFSET ?");
     let rows = connection
-        .prepare_cached(&format!("SELECT {columns} FROM {from} {holds} ORDER BY {order} LIMIT ? OFFSET ?"))?
+        .prepare_cached(&format!("SELECT {columns} FROM {from} WHERE seq IN ({page}) ORDER BY {order}"))?
         .query_map(params_from_iter(&values), decode)?
         .collect::<Result<Vec<T>, _>>()?;
     Ok(Page { rows, total: u64::try_from(total).unwrap_or_default() })

@@ -145,5 +145,9 @@ ALTER TABLE models ADD COLUMN body TEXT CHECK (json_valid(body));
 ALTER TABLE models ADD COLUMN provider_order TEXT AS (json_extract(body, '$.model_providers')) VIRTUAL;
 CREATE INDEX models_with_order ON models (seq) WHERE provider_order IS NOT NULL;
 
+-- These tables are the long ones; lists by the last update are common.
+CREATE INDEX models_by_update ON models (workspace, updated_us);
+CREATE INDEX virtual_models_by_update ON virtual_models (workspace, updated_us);
+
 -- Set when a workspace is on its way out; its contents go first.
 ALTER TABLE workspaces ADD COLUMN deleting_us INTEGER;
