@@ -48,7 +48,7 @@ impl Reader {
                 Some(self.published.borrow_and_update().line.clone())
             }
             () = tokio::time::sleep(Duration::from_millis(HEARTBEAT_INTERVAL_MS)) => {
-                let generation = self.published.borrow().snapshot.generation;
+                let generation = self.published.borrow().generation;
                 heartbeat(generation)
             }
         }

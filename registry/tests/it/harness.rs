@@ -13,9 +13,11 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use proto_shared::caller::{CALLER_HEADER, Caller};
 use proto_shared::egress::EgressPolicy;
-use proto_shared::feed::GENERATION_HEADER;
+use proto_shared::feed::{FeedMessage, GENERATION_HEADER};
 use proto_shared::{KeyRing, RouteSnapshot};
-use registry::{DeploymentConfig, DiscoveryConfig, FilesConfig, Registry, RegistryConfig, SecretAccess};
+use registry::{
+    DeploymentConfig, DiscoveryConfig, FilesConfig, Published, Registry, RegistryConfig, SecretAccess,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::net::{TcpListener, TcpStream};
@@ -108,14 +110,14 @@ impl Harness {
     }
 
     pub fn snapshot(&self) -> Arc<RouteSnapshot> {
-        Arc::clone(&self.registry.snapshots().borrow().snapshot)
+        snapshot_of(&self.registry.snapshots().borrow())
     }
 
     /// The first snapshot that `holds`.
     pub async fn snapshot_where(&self, holds: impl Fn(&RouteSnapshot) -> bool) -> Arc<RouteSnapshot> {
         let mut watch = self.registry.snapshots();
-        let found = tokio::time::timeout(DEADLINE, watch.wait_for(|p| holds(&p.snapshot))).await;
-        Arc::clone(&found.expect("no such snapshot in time").unwrap().snapshot)
+        let found = tokio::time::timeout(DEADLINE, watch.wait_for(|p| holds(&snapshot_of(p)))).await;
+        snapshot_of(&found.expect("no such snapshot in time").unwrap())
     }
 
     pub async fn call(&self, method: Method, path: &str, body: Option<Value>) -> Answer {
@@ -217,6 +219,14 @@ pub async fn connect(address: SocketAddr) -> SendRequest<Full<Bytes>> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
     tokio::spawn(connection);
     sender
+}
+
+/// What a gateway reads from the feed.
+fn snapshot_of(published: &Published) -> Arc<RouteSnapshot> {
+    match serde_json::from_slice(&published.line).unwrap() {
+        FeedMessage::Snapshot(snapshot) => snapshot,
+        FeedMessage::Heartbeat { .. } => panic!("a heartbeat was published"),
+    }
 }
 
 pub struct Answer {

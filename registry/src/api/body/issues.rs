@@ -163,11 +163,11 @@ fn wanted_type(kind: &TypeKind) -> (&'static str, String) {
     (kind, format!("Input should be a valid {word}"))
 }
 
-/// A name has a pattern that nobody reads; say what is wrong with it.
+/// A name has a pattern that nobody reads, and that terminals of clients take for markup; say what is wrong.
 fn pattern_text(pattern: &str, input: &Value) -> String {
     let reason = input.as_str().filter(|_| pattern == NAME_PATTERN).and_then(|text| check_name(text).err());
     match reason {
-        Some(reason) => format!("String should match pattern '{pattern}': {reason}"),
+        Some(reason) => format!("Invalid name: {reason}"),
         None => format!("String should match pattern '{pattern}'"),
     }
 }
