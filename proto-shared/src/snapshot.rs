@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::auth_template::AuthTemplate;
 use crate::host_url::HostUrl;
-use crate::names::{ModelName, ProviderName, WorkspaceName};
+use crate::names::{ModelName, ProviderName, SecretName, WorkspaceName};
 use crate::secret::SealedSecret;
 
 /// Version of this format. A gateway refuses a higher one and keeps the table it has.
@@ -36,6 +36,9 @@ pub struct ProviderRoute {
     /// The key, sealed under the installation's master key; absent: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SealedSecret>,
+    /// The secret that should be its key and is not there: the provider must not be called without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing_secret: Option<SecretName>,
     #[serde(default)]
     pub auth_header_format: AuthTemplate,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use proto_shared::secret::ExposeSecret;
-use proto_shared::{HostUrl, Keys, ProviderRoute};
+use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::body::ExtraBody;
 use crate::upstream::endpoint::Endpoint;
@@ -35,6 +35,8 @@ pub struct Provider {
 /// requests for it are told the reason instead of "no such provider".
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ProviderError {
+    #[error("its secret '{0}' does not exist")]
+    NoSecret(SecretName),
     #[error("its key does not open: {0}")]
     Key(proto_shared::secret::SecretError),
     #[error("its key can't stand in a header")]
@@ -46,6 +48,9 @@ pub enum ProviderError {
 impl Provider {
     pub fn build(route: &ProviderRoute, endpoint: Arc<Endpoint>, keys: &Keys) -> Result<Self, ProviderError> {
         let mut fixed = vec![(http::header::HOST, header_value("host", &route.host_url.authority())?)];
+        if let Some(name) = &route.missing_secret {
+            return Err(ProviderError::NoSecret(name.clone()));
+        }
         let mut key: Box<[u8]> = Box::default();
         if let Some(sealed) = &route.api_key {
             let plain = keys.open(sealed).map_err(ProviderError::Key)?;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::provider::Provider;
-use super::table::{ModelEntry, RouteTable};
+use super::table::{ModelEntry, RouteTable, Unusable};
 use crate::refusal::{Named, Refusal};
 
 /// How a request names its model.
@@ -61,9 +61,15 @@ pub fn provider_unknown(workspace: &str, name: &str) -> Refusal {
 
 fn not_served(entry: &ModelEntry) -> Refusal {
     let id = entry.public_id.to_string();
-    if entry.middleware.is_empty() {
-        Refusal::ModelNotServed { id }
-    } else {
-        Refusal::MiddlewareUnsupported { id, plugins: entry.middleware.join(", ") }
+    match &entry.unusable {
+        _ if !entry.middleware.is_empty() => {
+            Refusal::MiddlewareUnsupported { id, plugins: entry.middleware.join(", ") }
+        }
+        Some(Unusable { workspace, provider, why }) => Refusal::ProviderUnusable {
+            workspace: workspace.to_string(),
+            name: provider.to_string(),
+            why: why.to_string(),
+        },
+        None => Refusal::ModelNotServed { id },
     }
 }

@@ -37,8 +37,18 @@ pub struct ModelEntry {
     pub public_id: Box<str>,
     pub created: u64,
     pub candidates: Vec<CandidateRoute>,
+    /// Of the candidates that were left out the first, and why.
+    pub unusable: Option<Unusable>,
     /// Plugins it wants and that are not there; with one it has no candidates.
     pub middleware: Box<[String]>,
+}
+
+/// A provider that should serve a model and can't be used.
+#[derive(Clone)]
+pub struct Unusable {
+    pub workspace: Box<str>,
+    pub provider: Box<str>,
+    pub why: ProviderError,
 }
 
 /// A provider of the table, or why it can't be used.
@@ -76,9 +86,20 @@ impl RouteTable {
         }
         for route in &snapshot.models {
             let public_id: Box<str> = format!("{}/{}", route.workspace, route.name).into();
+            let mut unusable = None;
             let candidates = route.candidates.iter().filter_map(|candidate| {
                 let workspace = workspaces.get(candidate.workspace.as_str())?;
-                let provider = workspace.providers.get(candidate.provider.as_str())?.as_ref().ok()?;
+                let provider = match workspace.providers.get(candidate.provider.as_str())? {
+                    Ok(provider) => provider,
+                    Err(why) => {
+                        unusable.get_or_insert_with(|| Unusable {
+                            workspace: candidate.workspace.as_str().into(),
+                            provider: candidate.provider.as_str().into(),
+                            why: why.clone(),
+                        });
+                        return None;
+                    }
+                };
                 Some(CandidateRoute {
                     provider: Arc::clone(provider),
                     served_json: json_string(&candidate.served_name),
@@ -89,6 +110,7 @@ impl RouteTable {
             let entry = Arc::new(ModelEntry {
                 name: route.name.as_str().into(),
                 candidates: usable,
+                unusable,
                 public_id,
                 created: route.created,
                 middleware: route.middleware.clone().into(),

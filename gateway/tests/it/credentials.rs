@@ -54,6 +54,21 @@ async fn a_provider_without_a_key_gets_no_credentials_at_all() {
 }
 
 #[tokio::test]
+async fn a_provider_whose_secret_is_gone_is_not_called_without_it() {
+    let upstream = Scripted::obliging().await;
+    let world = World::start(Routes::usual_with(&upstream.url(), "x/y", |p| {
+        p.missing_secret = Some("team-key".parse().unwrap());
+    }))
+    .await;
+    for base in [PROVIDER, MODEL, OPENAI] {
+        let reply = world.post(&format!("{base}{CHAT}"), CHAT_BODY).await;
+        assert_eq!((reply.status, reply.code().as_str()), (424, "provider_unusable"), "{base}");
+        assert!(reply.text().contains("team-key"), "{}", reply.text());
+    }
+    assert!(upstream.heard().is_empty());
+}
+
+#[tokio::test]
 async fn default_headers_yield_to_the_clients_and_required_ones_win() {
     let upstream = Scripted::obliging().await;
     let world = World::start(Routes::usual_with(&upstream.url(), "x/y", |p| {

@@ -98,6 +98,9 @@ impl Client {
                 headers.insert(name, value);
             }
         }
+        if let Some(name) = provider.missing_secret() {
+            return Err(Failure::NoSecret(name.clone()));
+        }
         let Some(sealed) = &provider.key else { return Ok(()) };
         let key = self.master_key.open(sealed).map_err(|_| Failure::Key)?;
         let template = spec.auth_header_format.clone().unwrap_or_default();

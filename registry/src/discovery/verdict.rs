@@ -61,6 +61,8 @@ pub enum Failure {
     Status(u16),
     #[error("its model list is longer than {0} bytes")]
     TooLong(usize),
+    #[error("its secret '{0}' does not exist; store it again")]
+    NoSecret(proto_shared::SecretName),
     #[error("its key can't be sent (a line break in it, perhaps); set the secret again")]
     Key,
 }
@@ -68,7 +70,7 @@ pub enum Failure {
 impl Failure {
     /// Looking again can't change it.
     fn is_final(&self) -> bool {
-        matches!(self, Self::Status(401 | 403) | Self::Key | Self::Egress(_))
+        matches!(self, Self::Status(401 | 403) | Self::Key | Self::NoSecret(_) | Self::Egress(_))
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
 use proto_shared::{
-    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, WorkspaceName,
+    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName, WorkspaceName,
 };
 
 use super::model::prefer;
@@ -22,6 +22,11 @@ pub struct KeyedProvider {
 }
 
 impl KeyedProvider {
+    /// The secret that it names and that nobody has stored.
+    pub fn missing_secret(&self) -> Option<&SecretName> {
+        self.provider.spec.api_key_secret_name.as_ref().filter(|_| self.key.is_none())
+    }
+
     pub fn route(&self) -> ProviderRoute {
         let Provider { workspace, name, spec, status, .. } = &self.provider;
         ProviderRoute {
@@ -29,6 +34,7 @@ impl KeyedProvider {
             name: name.clone(),
             host_url: spec.host_url.clone(),
             api_key: self.key.clone(),
+            missing_secret: self.missing_secret().cloned(),
             auth_header_format: spec.auth_header_format.clone().unwrap_or_default(),
             default_extra_headers: spec.default_extra_headers.clone().unwrap_or_default(),
             required_extra_headers: spec.required_extra_headers.clone().unwrap_or_default(),

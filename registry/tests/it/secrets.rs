@@ -67,11 +67,15 @@ async fn a_key_that_changes_goes_or_is_detached_changes_what_is_sent_at_once() {
     let deleted = h.delete(&format!("{SECRETS}/key1")).await.expect(204).generation().unwrap();
     let snapshot = h.snapshot_where(|s| s.generation >= deleted).await;
     assert_eq!(version(&snapshot), None);
+    assert_eq!(snapshot.providers[0].missing_secret.as_ref().map(|name| name.as_str()), Some("key1"));
+    let told = h.provider_where("p1", |p| p["status"] == "ERROR").await;
+    assert!(told["status_message"].as_str().unwrap().contains("'key1' does not exist"), "{told}");
 
     let back = h.post(SECRETS, json!({"name": "key1", "value": "third"})).await.expect(201);
     let generation = back.generation().unwrap();
     let snapshot = h.snapshot_where(|s| s.generation >= generation).await;
     assert!(version(&snapshot).unwrap() > first + 1, "a version is never used again");
+    h.provider_where("p1", |p| p["status"] == "READY").await;
 
     let detached = h.put(&format!("{PROVIDERS}/p1"), json!({"host_url": fake.url()})).await.expect(200);
     assert!(detached.body["api_key_secret_name"].is_null());

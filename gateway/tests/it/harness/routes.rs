@@ -55,6 +55,7 @@ impl Routes {
             name: name.parse().unwrap(),
             host_url: proto_shared::HostUrl::parse(url).unwrap(),
             api_key: None,
+            missing_secret: None,
             auth_header_format: Default::default(),
             default_extra_headers: Default::default(),
             required_extra_headers: Default::default(),
