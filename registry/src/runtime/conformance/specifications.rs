@@ -46,6 +46,7 @@ pub async fn a_started_instance_runs_and_answers(bench: &dyn Bench) {
     runtime.start(&id, &spec).await.unwrap();
     let instance = find(runtime, &id).await.unwrap();
     assert_eq!(instance.spec_digest, spec.digest());
+    assert!(matches!(instance.phase, Phase::Running { since, .. } if since.0 > 0), "{instance:?}");
     let endpoint = endpoint(runtime, &id).await;
     assert!(endpoint.ip().is_loopback(), "{endpoint}");
     answers(endpoint).await;

@@ -55,8 +55,9 @@ pub fn changes(host: String, installation: Installation) -> BoxStream<'static, (
 /// Events from now on, by the engine's own clock: none is lost between this call and the first look at them.
 async fn follow(host: &str, installation: &Installation) -> Option<Events> {
     let client = Docker::connect_with_host(host).ok()?;
-    let now = client.clone().with_timeout(super::CALL_TIMEOUT).info().await.ok()?.system_time?;
-    let since = Timestamp::from_wire(&now)?.seconds().to_string();
+    let info = client.clone().with_timeout(super::CALL_TIMEOUT).info().await.ok()?;
+    let now = info.system_time.as_deref().and_then(Timestamp::from_wire);
+    let since = now.map_or_else(|| "0".into(), |now| now.seconds().to_string());
     let label = format!("{LABEL_INSTALLATION}={}", installation.as_str());
     let mut filters = HashMap::from([("type", vec!["container".to_owned()]), ("label", vec![label])]);
     filters.insert("event", EVENTS.map(str::to_owned).into());

@@ -11,6 +11,7 @@ mod changes;
 mod container;
 mod fault;
 mod pull;
+mod steps;
 mod volumes;
 
 #[cfg(test)]
@@ -22,16 +23,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
-use bollard::models::{ContainerInspectResponse, ContainerSummary};
-use bollard::query_parameters::{
-    CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder, LogsOptionsBuilder,
-    RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
-};
+use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep};
 
-use self::fault::status;
 use super::id::{Installation, InstanceId, LABEL_INSTALLATION, VolumeId};
 use super::image::{PullProgress, RegistryCredentials};
 use super::logs::{LogQuery, LogStream, lines};
@@ -40,17 +35,10 @@ use super::{Facts, Fault, FaultKind, Gpu, Instance, Phase, Runtime, gpus};
 
 /// A call that the engine should answer at once.
 const CALL_TIMEOUT: Duration = Duration::from_secs(60);
-/// Between the end of the grace and the engine's word that the container stopped.
-const STOP_MARGIN: Duration = Duration::from_secs(30);
 /// The client counts until an answer begins, and a followed log begins with the first line.
 const STREAM_TIMEOUT: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Containers that are looked at side by side.
 const INSPECTIONS_MAX: usize = 8;
-/// How long a name may be taken by a container that is neither ours nor foreign yet: one that is being made.
-const NAME_WAIT_MAX: Duration = Duration::from_secs(10);
-/// How long a removal that somebody else began may take.
-const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(30);
-const POLL_INTERVAL: Duration = Duration::from_millis(50);
 /// Engine 19.03: the first that knows GPUs.
 const API_MIN: (u32, u32) = (1, 40);
 
@@ -91,122 +79,6 @@ impl DockerRuntime {
 
     fn fault(&self, error: bollard::errors::Error) -> Fault {
         fault::of_call(&self.host, &error)
-    }
-
-    /// Our containers with these labels, running or not.
-    async fn owned(
-        &self,
-        client: &Docker,
-        labels: &HashMap<String, String>,
-    ) -> Result<Vec<ContainerSummary>, Fault> {
-        let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        let filters = HashMap::from([("label", labels)]);
-        let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        client.list_containers(Some(options)).await.map_err(|error| self.fault(error))
-    }
-
-    /// The container of an instance.
-    async fn find(
-        &self,
-        client: &Docker,
-        id: &InstanceId,
-    ) -> Result<Option<ContainerInspectResponse>, Fault> {
-        for summary in self.owned(client, &id.labels(&self.installation)).await? {
-            if let Some(container) = self.inspect(client, &summary.id.unwrap_or_default()).await? {
-                return Ok(Some(container));
-            }
-        }
-        Ok(None)
-    }
-
-    async fn inspect(
-        &self,
-        client: &Docker,
-        container: &str,
-    ) -> Result<Option<ContainerInspectResponse>, Fault> {
-        match client.inspect_container(container, None::<InspectContainerOptions>).await {
-            Ok(container) => Ok(Some(container)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.fault(error)),
-        }
-    }
-
-    /// The container's id; one that is there already is taken when it is of this instance.
-    async fn create(&self, client: &Docker, id: &InstanceId, spec: &InstanceSpec) -> Result<String, Fault> {
-        let Launch::Image { reference, .. } = &spec.launch else { return Err(fault::not_an_image()) };
-        let image_digest = self.image_digest(client, reference).await?;
-        let Some(image_digest) = image_digest else { return Err(fault::image_not_pulled(reference)) };
-        for mount in &spec.mounts {
-            if let super::MountSource::Volume(volume) = mount.source() {
-                self.make_volume(client, volume).await?;
-            }
-        }
-        let placed = container::Placed {
-            installation: &self.installation,
-            shared_folder: &self.shared_folder,
-            image_digest: &image_digest,
-        };
-        let body = container::body(id, spec, reference, &placed)?;
-        let name = id.name(&self.installation);
-        let deadline = Instant::now() + NAME_WAIT_MAX;
-        loop {
-            let options = CreateContainerOptionsBuilder::new().name(&name).build();
-            match client.create_container(Some(options), body.clone()).await {
-                Ok(created) => return Ok(created.id),
-                Err(error) if status(&error) == Some(409) => {}
-                Err(error) => return Err(fault::of_start(&self.host, &error)),
-            }
-            match self.inspect(client, &name).await? {
-                Some(taken)
-                    if container::instance(&taken, &self.installation).is_some_and(|it| it.id == *id) =>
-                {
-                    return Ok(taken.id.unwrap_or_default());
-                }
-                Some(taken) => return Err(fault::name_taken(&name, taken.id.as_deref())),
-                None if Instant::now() > deadline => return Err(fault::name_taken(&name, None)),
-                None => sleep(POLL_INTERVAL).await,
-            }
-        }
-    }
-
-    /// Starts a container that was made. When the engine refuses, the container goes.
-    async fn run(&self, client: &Docker, container: &str) -> Result<(), Fault> {
-        let Err(error) = client.start_container(container, None::<StartContainerOptions>).await else {
-            return Ok(());
-        };
-        let refused = fault::of_start(&self.host, &error);
-        if refused.kind != FaultKind::Unavailable {
-            self.remove(client, container).await?;
-        }
-        Err(refused)
-    }
-
-    async fn remove(&self, client: &Docker, container: &str) -> Result<(), Fault> {
-        let deadline = Instant::now() + REMOVAL_WAIT_MAX;
-        loop {
-            let options = RemoveContainerOptionsBuilder::new().force(true).v(true).build();
-            match client.remove_container(container, Some(options)).await {
-                Ok(()) => return Ok(()),
-                Err(error) if status(&error) == Some(404) => return Ok(()),
-                // Somebody is removing it already.
-                Err(error) if status(&error) == Some(409) && Instant::now() < deadline => {
-                    sleep(POLL_INTERVAL).await;
-                }
-                Err(error) => return Err(self.fault(error)),
-            }
-        }
-    }
-
-    async fn stop_container(&self, client: &Docker, container: &str, grace: Duration) -> Result<(), Fault> {
-        let patient = client.clone().with_timeout(grace.saturating_add(STOP_MARGIN));
-        let seconds = i32::try_from(grace.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX);
-        let options = StopContainerOptionsBuilder::new().t(seconds).build();
-        match patient.stop_container(container, Some(options)).await {
-            Ok(()) => {}
-            Err(error) if matches!(status(&error), Some(304 | 404)) => {}
-            Err(error) => return Err(self.fault(error)),
-        }
-        self.remove(client, container).await
     }
 }
 

@@ -124,6 +124,7 @@ impl Inner {
     fn watch(self: &Arc<Self>, mut child: Child, folder: PathBuf, record: Record) -> Result<(), Fault> {
         let pid = child.id().and_then(|pid| i32::try_from(pid).ok());
         let Some(identity) = pid.and_then(Identity::of) else {
+            let _ = child.start_kill();
             return Err(Fault::new(FaultKind::Engine, "/proc tells nothing of a process that was just made"));
         };
         let token = record.token.clone();

@@ -1,8 +1,8 @@
-//! An engine that is not there. These need none.
+//! An engine that is not there, or goes away for a while.
 
 use std::os::unix::net::UnixListener;
 
-use super::super::super::conformance::{DEADLINE, id};
+use super::super::super::conformance::{DEADLINE, eventually, id};
 use super::*;
 
 fn at(host: &str) -> DockerRuntime {
@@ -47,4 +47,54 @@ async fn a_command_is_no_image() {
     let launch = Launch::Command { program: "x".into(), args: vec![], working_dir: None };
     let fault = at("/nonexistent").prepare(&launch, None, &watch::Sender::default()).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::SpecInvalid);
+}
+
+/// A way to the engine that can be cut.
+fn way_to_the_engine(socket: &std::path::Path) -> tokio::task::JoinHandle<()> {
+    let listener = tokio::net::UnixListener::bind(socket).unwrap();
+    tokio::spawn(async move {
+        let mut connections = tokio::task::JoinSet::new();
+        while let Ok((mut near, _)) = listener.accept().await {
+            connections.spawn(async move {
+                let mut far = tokio::net::UnixStream::connect("/var/run/docker.sock").await?;
+                tokio::io::copy_bidirectional(&mut near, &mut far).await
+            });
+        }
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_engine_that_comes_back_wakes_and_shows_what_still_runs() {
+    if !std::path::Path::new("/var/run/docker.sock").exists() {
+        missing("there is no /var/run/docker.sock");
+        return;
+    }
+    conformance::run(Containers::new().await, async |bench: &Containers| {
+        let id = id("llama", 0);
+        bench.runtime.start(&id, &spec(bench.launch(&[]))).await.unwrap();
+        let before = bench.runtime.list().await.unwrap();
+        let socket = bench.shared.path().join("docker.sock");
+        let way = way_to_the_engine(&socket);
+        let host = Some(socket.to_str().unwrap().to_owned());
+        let installation = bench.runtime.installation.clone();
+        let through =
+            DockerRuntime::new(DockerConfig { installation, host, shared_folder: "/nonexistent".into() });
+        assert_eq!(through.list().await.unwrap(), before);
+        let mut changes = through.changes();
+        for _ in 0..2 {
+            tokio::time::timeout(DEADLINE, changes.next()).await.expect("it follows");
+        }
+
+        way.abort();
+        std::fs::remove_file(&socket).unwrap();
+        tokio::time::timeout(DEADLINE, changes.next()).await.expect("going away wakes");
+        let list = async || through.list().await.is_err().then_some(());
+        eventually("the way is cut", list).await;
+        assert_eq!(through.list().await.unwrap_err().kind, FaultKind::Unavailable);
+
+        let _way = way_to_the_engine(&socket);
+        tokio::time::timeout(DEADLINE, changes.next()).await.expect("coming back wakes");
+        assert_eq!(through.list().await.unwrap(), before);
+    })
+    .await;
 }

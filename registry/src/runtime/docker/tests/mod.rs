@@ -6,7 +6,8 @@
 mod away;
 mod pulls;
 
-use bollard::models::ContainerCreateBody;
+use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
+use bollard::query_parameters::CreateContainerOptionsBuilder;
 use futures_util::FutureExt as _;
 use proto_shared::secret::SecretString;
 

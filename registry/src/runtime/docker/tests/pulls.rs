@@ -9,6 +9,7 @@ use futures_util::TryStreamExt as _;
 
 use super::super::super::conformance::eventually;
 use super::super::super::image::ImageReference;
+use super::super::fault::status;
 use super::super::pull::with_credentials;
 use super::*;
 

@@ -1,5 +1,7 @@
 //! The conformance suite over real processes, and what is particular to them.
 
+mod killed;
+
 use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
