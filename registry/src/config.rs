@@ -9,6 +9,7 @@ use proto_shared::egress::EgressPolicy;
 use proto_shared::secret::SecretString;
 
 pub use crate::domain::access::SecretAccess;
+pub use crate::domain::deployment_config::ToolCallPlugins;
 
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
@@ -32,14 +33,6 @@ pub struct DeploymentConfig {
     pub tool_call_plugins: ToolCallPlugins,
     /// How long the record of a deleted deployment can still be read.
     pub deleted_kept: Duration,
-}
-
-/// Whether deployment configs may name a plugin that parses tool calls: code that runs in the model server.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum ToolCallPlugins {
-    #[default]
-    Refused,
-    Allowed,
 }
 
 impl Default for DeploymentConfig {

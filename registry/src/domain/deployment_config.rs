@@ -53,7 +53,7 @@ pub struct ModelSpec {
     /// The workspace of a model entity, or an organisation at the place where the weights are
     #[schema(max_length = 255)]
     pub model_namespace: Option<String>,
-    /// `name`, `namespace/name` or `namespace/name@revision`
+    /// `name`, `namespace/name` or `namespace/name@revision`; `hf://` or `ngc://` before it says that it is there
     #[schema(max_length = 255)]
     pub model_name: Option<String>,
     #[schema(max_length = 255)]
@@ -81,6 +81,14 @@ pub struct ToolCallConfig {
     #[schema(max_length = 255)]
     pub tool_call_plugin: Option<String>,
     pub auto_tool_choice: Option<bool>,
+}
+
+/// Whether deployment configs may name a plugin that parses tool calls: code that runs in the model server.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ToolCallPlugins {
+    #[default]
+    Refused,
+    Allowed,
 }
 
 /// The container, and what it gets.

@@ -64,9 +64,17 @@ pub struct Image {
 /// `namespace/name@revision`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSource {
+    /// Said by `hf://` or `ngc://` before the name.
+    pub origin: Option<Origin>,
     pub namespace: Option<String>,
     pub name: String,
     pub revision: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    HuggingFace,
+    Ngc,
 }
 
 /// A value that is well formed and can't be.
@@ -127,9 +135,10 @@ fn model_source(spec: &ModelSpec) -> Result<Option<ModelSource>, SpecError> {
             _ => Err(refused("model_name", "it is needed beside a namespace or a revision")),
         };
     };
+    let (origin, full) = origin(&full)?;
     let (name, suffix) = match full.rsplit_once('@') {
         Some((name, revision)) => (name, Some(revision)),
-        None => (full.as_str(), None),
+        None => (full, None),
     };
     if revision.is_some() && suffix.is_some() {
         return Err(refused("model_revision", "a revision is given twice: here and after @ in model_name"));
@@ -142,10 +151,23 @@ fn model_source(spec: &ModelSpec) -> Result<Option<ModelSource>, SpecError> {
         return Err(refused("model_name", "it should read name, namespace/name or namespace/name@revision"));
     }
     Ok(Some(ModelSource {
+        origin,
         namespace: namespace.or_else(|| parsed.map(str::to_owned)),
         name: name.to_owned(),
         revision: revision.or_else(|| suffix.map(str::to_owned)),
     }))
+}
+
+fn origin(name: &str) -> Result<(Option<Origin>, &str), SpecError> {
+    match name.split_once("://") {
+        None => Ok((None, name)),
+        Some(("hf", name)) => Ok((Some(Origin::HuggingFace), name)),
+        Some(("ngc", name)) => Ok((Some(Origin::Ngc), name)),
+        Some(_) => {
+            let reason = "only hf:// and ngc:// can stand before it; for other places, make a fileset and a model of it";
+            Err(refused("model_name", reason))
+        }
+    }
 }
 
 fn check_executor(executor: &ExecutorConfig) -> Result<(), SpecError> {
@@ -230,7 +252,7 @@ fn check_generic(model: &ModelSpec, executor: &ExecutorConfig) -> Result<(), Spe
     Ok(())
 }
 
-fn refused(field: &'static str, reason: impl Into<String>) -> SpecError {
+pub(super) fn refused(field: &'static str, reason: impl Into<String>) -> SpecError {
     SpecError { field, kind: SpecErrorKind::Refused, reason: reason.into() }
 }
 

@@ -15,6 +15,9 @@ pub mod extra_headers;
 pub mod fileset;
 pub mod filter;
 pub mod id;
+// Nothing carries plans out yet.
+#[allow(dead_code, unused_imports)]
+pub mod launch;
 pub mod model;
 pub mod model_spec;
 pub mod observed;

@@ -168,7 +168,7 @@ fn insert_next(
 
 /// The model entity that a config means, when the model it names is one of ours.
 fn model_entity(connection: &Connection, spec: &DeploymentSpec) -> Result<Option<String>, Error> {
-    let Some(source) = &spec.model else { return Ok(None) };
+    let Some(source) = spec.model.as_ref().filter(|source| source.origin.is_none()) else { return Ok(None) };
     let Some(namespace) = &source.namespace else { return Ok(None) };
     let is_ours = connection
         .prepare_cached("SELECT 1 FROM models WHERE workspace = ?1 AND name = ?2")?

@@ -66,6 +66,7 @@ fn both_spellings_mean_the_same_with_everything_in_them() {
     assert_eq!(
         old.model,
         Some(ModelSource {
+            origin: None,
             namespace: Some("meta".into()),
             name: "llama-3.1-8b-instruct".into(),
             revision: Some("main".into()),
@@ -113,7 +114,12 @@ fn a_model_is_named_by_parts_or_in_one() {
     let model = |value: Value| spec(engine("nim", value, json!({ "gpu": 0 }))).map(|spec| spec.model);
     let source = |namespace: Option<&str>, name: &str, revision: Option<&str>| {
         let text = |text: Option<&str>| text.map(str::to_owned);
-        Ok(Some(ModelSource { namespace: text(namespace), name: name.into(), revision: text(revision) }))
+        Ok(Some(ModelSource {
+            origin: None,
+            namespace: text(namespace),
+            name: name.into(),
+            revision: text(revision),
+        }))
     };
     assert_eq!(model(json!({ "model_name": "tiny" })), source(None, "tiny", None));
     assert_eq!(model(json!({ "model_name": "meta/tiny@v1" })), source(Some("meta"), "tiny", Some("v1")));
@@ -122,6 +128,8 @@ fn a_model_is_named_by_parts_or_in_one() {
         source(Some("hf"), "a/b", None),
         "a namespace of its own counts"
     );
+    let hub = model(json!({ "model_name": "hf://meta/tiny@v1" })).unwrap().unwrap();
+    assert_eq!((hub.origin, hub.namespace.as_deref()), (Some(Origin::HuggingFace), Some("meta")));
     for bad in [
         json!({ "model_name": "tiny@v1", "model_revision": "v2" }),
         json!({ "model_namespace": "meta" }),
@@ -129,6 +137,8 @@ fn a_model_is_named_by_parts_or_in_one() {
         json!({ "model_name": "/tiny" }),
         json!({ "model_name": "meta/" }),
         json!({ "model_name": "tiny@" }),
+        json!({ "model_name": "gs://bucket/tiny" }),
+        json!({ "model_name": "hf://" }),
     ] {
         assert!(model(bad.clone()).is_err(), "{bad}");
     }

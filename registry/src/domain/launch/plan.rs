@@ -1,0 +1,123 @@
+//! The plan itself: plain values, to be shown, compared, and carried out by a runtime.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::domain::Reference;
+
+/// What one instance is started with, and how it is known to work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LaunchPlan {
+    pub launch: Launch,
+    pub env: BTreeMap<String, EnvSource>,
+    /// Where a container listens. A process is told its port.
+    pub port: u16,
+    /// Answers 200 as soon as requests can be taken.
+    pub health_path: String,
+    /// Lists what is served.
+    pub models_path: &'static str,
+    /// In Prometheus' format.
+    pub metrics_path: &'static str,
+    pub gpus: Vec<String>,
+    /// Absent: the container engine's default.
+    pub shm_bytes: Option<u64>,
+    /// Absent: the image's own, or whoever runs the registry.
+    pub user: Option<User>,
+    pub mounts: Vec<PlannedMount>,
+    /// Free space that is needed before it is started.
+    pub disk_bytes: u64,
+    /// What it is told to call its model.
+    pub served_model_name: Option<String>,
+    pub replicas: u32,
+    pub startup_timeout: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Launch {
+    Image {
+        /// With its tag or digest.
+        image: String,
+        /// Absent: the image's own.
+        entrypoint: Option<Vec<String>>,
+        args: Vec<String>,
+        login: Option<RegistryLogin>,
+    },
+    /// `{port}` and `{mount:PATH}` stand for what is known when it is started, also in its environment.
+    Command { program: String, args: Vec<String> },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum EnvSource {
+    Plain(String),
+    /// The name of a secret, with its workspace.
+    Secret(Reference),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    pub uid: u32,
+    pub gid: Option<u32>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedMount {
+    pub what: MountKind,
+    /// In the container.
+    pub path: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MountKind {
+    /// A volume of the deployment's own, for what its engine loads and builds. The one that is written to.
+    ModelCache,
+    /// A folder of the deployment's own, with one folder for each adapter. Filled from outside.
+    Loras,
+    /// The files of a fileset, with its workspace.
+    Fileset(Reference),
+}
+
+impl MountKind {
+    pub fn is_read_only(&self) -> bool {
+        *self != Self::ModelCache
+    }
+}
+
+/// Who pulls from a registry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RegistryLogin {
+    /// Host, and port when it has one.
+    pub server: String,
+    pub username: String,
+    /// The name of a secret, with its workspace.
+    pub password: Reference,
+}
+
+impl RegistryLogin {
+    /// The user's name says that the password is a key.
+    pub fn nvidia(key: Reference) -> Self {
+        Self { server: super::image::NVIDIA.into(), username: "$oauthtoken".into(), password: key }
+    }
+}
+
+/// What engines write into. Later values replace earlier ones.
+#[derive(Debug, Default)]
+pub(super) struct Draft {
+    pub env: BTreeMap<String, EnvSource>,
+    pub entrypoint: Option<Vec<String>>,
+    pub args: Vec<String>,
+    pub mounts: Vec<PlannedMount>,
+}
+
+impl Draft {
+    pub fn env(&mut self, name: &str, value: impl Into<String>) {
+        self.env.insert(name.to_owned(), EnvSource::Plain(value.into()));
+    }
+
+    pub fn secret(&mut self, name: &str, secret: &Reference) {
+        self.env.insert(name.to_owned(), EnvSource::Secret(secret.clone()));
+    }
+
+    pub fn mount(&mut self, what: MountKind, path: &'static str) {
+        self.mounts.push(PlannedMount { what, path });
+    }
+}
