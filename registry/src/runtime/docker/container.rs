@@ -6,8 +6,8 @@ use std::path::Path;
 
 use bollard::models::{
     ContainerCreateBody, ContainerInspectResponse, ContainerState, ContainerStateStatusEnum as Status,
-    DeviceRequest, HostConfig, HostConfigLogConfig, Mount as ContainerMount, MountType, PortBinding,
-    RestartPolicy, RestartPolicyNameEnum, SystemInfo,
+    ContainerSummary, ContainerSummaryStateEnum, DeviceRequest, HostConfig, HostConfigLogConfig,
+    Mount as ContainerMount, MountType, PortBinding, RestartPolicy, RestartPolicyNameEnum, SystemInfo,
 };
 
 use super::super::id::{Installation, InstanceId};
@@ -146,6 +146,13 @@ fn endpoint(container: &ContainerInspectResponse) -> Option<SocketAddr> {
             (ip.is_loopback() && port != 0).then_some(SocketAddr::from((ip, port)))
         })
         .min()
+}
+
+/// Tells one run of a container from every other, by what a list says.
+pub fn running_key(summary: &ContainerSummary) -> Option<(String, u16)> {
+    let runs = summary.state == Some(ContainerSummaryStateEnum::RUNNING);
+    let port = summary.ports.as_ref()?.iter().find_map(|port| port.public_port)?;
+    runs.then_some((summary.id.clone()?, port))
 }
 
 /// Whether the engine can give GPUs to containers, as far as it says.

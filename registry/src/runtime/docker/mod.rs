@@ -24,7 +24,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::query_parameters::LogsOptionsBuilder;
-use futures_util::stream::{self, BoxStream, StreamExt as _};
+use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::id::{Installation, InstanceId, LABEL_INSTALLATION, VolumeId};
@@ -56,6 +57,8 @@ pub struct DockerRuntime {
     shared_folder: PathBuf,
     host: String,
     call_timeout: Duration,
+    /// What runs, by container and port: each start gets another port, so these need no second look.
+    running: Mutex<HashMap<(String, u16), Instance>>,
 }
 
 impl DockerRuntime {
@@ -66,7 +69,7 @@ impl DockerRuntime {
             .or_else(|| std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))
             .unwrap_or_else(|| "unix:///var/run/docker.sock".into());
         let host = if host.starts_with('/') { format!("unix://{host}") } else { host };
-        Self { installation, shared_folder, host, call_timeout: CALL_TIMEOUT }
+        Self { installation, shared_folder, host, call_timeout: CALL_TIMEOUT, running: Mutex::default() }
     }
 
     fn client(&self) -> Result<Docker, Fault> {
@@ -152,20 +155,26 @@ impl Runtime for DockerRuntime {
         let client = self.client()?;
         let ours = HashMap::from([(LABEL_INSTALLATION.to_owned(), self.installation.as_str().to_owned())]);
         let summaries = self.owned(&client, &ours).await?;
-        let containers = stream::iter(summaries).map(|summary| {
-            let client = &client;
-            async move { self.inspect(client, &summary.id.unwrap_or_default()).await }
-        });
-        let mut containers = containers.buffer_unordered(INSPECTIONS_MAX);
-        let mut instances = Vec::new();
-        while let Some(container) = containers.next().await {
-            // One that went since the list is not there.
-            let Some(container) = container? else { continue };
-            match container::instance(&container, &self.installation) {
-                Some(instance) => instances.push(instance),
-                None => tracing::warn!(container = container.name, "left alone: its labels were changed"),
+        let known = self.running.lock().clone();
+        let looks = stream::iter(summaries).map(|summary| {
+            let (client, known) = (&client, &known);
+            async move {
+                match container::running_key(&summary).and_then(|key| known.get(&key)) {
+                    Some(instance) => Ok(Some((summary.id.unwrap_or_default(), instance.clone()))),
+                    None => self.look(client, summary.id.unwrap_or_default()).await,
+                }
             }
-        }
+        });
+        let looked: Vec<_> = looks.buffer_unordered(INSPECTIONS_MAX).try_collect().await?;
+        let looked: Vec<_> = looked.into_iter().flatten().collect();
+        let running = looked.iter().filter_map(|(id, instance)| match instance.phase {
+            Phase::Running { endpoint: Some(endpoint), .. } => {
+                Some(((id.clone(), endpoint.port()), instance.clone()))
+            }
+            _ => None,
+        });
+        *self.running.lock() = running.collect();
+        let mut instances: Vec<_> = looked.into_iter().map(|(_, instance)| instance).collect();
         instances.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(instances)
     }

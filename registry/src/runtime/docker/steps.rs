@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep};
 use super::super::id::InstanceId;
 use super::super::spec::{InstanceSpec, Launch, MountSource};
 use super::fault::status;
-use super::{DockerRuntime, Fault, FaultKind, container, fault};
+use super::{DockerRuntime, Fault, FaultKind, Instance, container, fault};
 
 /// Between the end of the grace and the engine's word that the container stopped.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
@@ -61,6 +61,20 @@ impl DockerRuntime {
             Err(error) if status(&error) == Some(404) => Ok(None),
             Err(error) => Err(self.fault(error)),
         }
+    }
+
+    /// The instance that a container is. One that went meanwhile is not there.
+    pub(super) async fn look(
+        &self,
+        client: &Docker,
+        id: String,
+    ) -> Result<Option<(String, Instance)>, Fault> {
+        let Some(found) = self.inspect(client, &id).await? else { return Ok(None) };
+        let instance = container::instance(&found, &self.installation);
+        if instance.is_none() {
+            tracing::warn!(container = found.name, "left alone: its labels were changed");
+        }
+        Ok(instance.map(|instance| (id, instance)))
     }
 
     /// The container's id; one that is there already is taken when it is of this instance.
