@@ -98,7 +98,7 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         lora: _,
         gpus,
         disk_bytes,
-        health_path,
+        health_path: _,
         user,
         group,
         envs,
@@ -140,7 +140,7 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         launch,
         env: draft.env,
         port,
-        health_path: health_path.clone().unwrap_or_else(|| defaults.health_path.to_owned()),
+        health_path: self::health_path(input.spec).to_owned(),
         models_path: defaults.models_path,
         metrics_path: defaults.metrics_path,
         gpus: input.gpus.to_vec(),
@@ -156,6 +156,11 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         replicas: *replicas,
         startup_timeout: *startup_timeout,
     })
+}
+
+/// Where readiness is asked for; known before anything is planned.
+pub fn health_path(spec: &DeploymentSpec) -> &str {
+    spec.health_path.as_deref().unwrap_or(engine::defaults(spec.engine).health_path)
 }
 
 /// The folder of an adapter below the one that engines look into, and so the id under which they list it. None for

@@ -32,6 +32,21 @@ pub struct LaunchPlan {
     pub startup_timeout: Duration,
 }
 
+impl LaunchPlan {
+    /// The secrets without which it can't be carried out, each with its workspace; one may come twice.
+    pub fn secrets(&self) -> impl Iterator<Item = &Reference> {
+        let of_env = self.env.values().filter_map(|value| match value {
+            EnvSource::Secret(secret) => Some(secret),
+            EnvSource::Plain(_) => None,
+        });
+        let login = match &self.launch {
+            Launch::Image { login, .. } => login.as_ref(),
+            Launch::Command { .. } => None,
+        };
+        of_env.chain(login.map(|login| &login.password))
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Launch {
     Image {
