@@ -98,7 +98,8 @@ async fn one_spelling_is_needed_and_only_one_is_taken() {
 async fn what_an_answer_showed_can_be_sent_back() {
     let h = Harness::start().await;
     let older = json!({ "name": "older", "nim_deployment": { "gpu": 1, "model_name": "llama", "model_provider": "hf" } });
-    for first in [older, new_form("newer")] {
+    let more = with(new_form("more"), "/executor_config/additional_args", json!(["--x"]));
+    for first in [older, new_form("newer"), more] {
         let shown = h.post(CONFIGS, first).await.expect(201).body;
         let path = format!("{CONFIGS}/{}", shown["name"].as_str().unwrap());
         let again = h.post(&path, shown.clone()).await.expect(201).body;

@@ -87,12 +87,15 @@ impl UpdateDeploymentConfig {
             }
             // What an answer showed, sent back: it carries both spellings.
             (Some(older), Some(engine), Some(model_spec), Some(executor_config)) => {
-                let newer = EngineConfig { engine, model_spec, executor_config };
+                let newer = Spelling::Engine(Box::new(EngineConfig { engine, model_spec, executor_config }));
+                let is_all_of_newer = newer.nim_deployment().as_ref() == Some(&older);
                 let older = Spelling::NimDeployment { nim_deployment: Box::new(older) };
-                if older.engine_config() != newer {
-                    return Err(both());
+                match older.engine_config() == newer.engine_config() {
+                    true => older,
+                    // The newer one has words that the older one lacks.
+                    false if is_all_of_newer => newer,
+                    false => return Err(both()),
                 }
-                older
             }
             (Some(_), ..) => return Err(both()),
             (None, engine, model, executor) => {
