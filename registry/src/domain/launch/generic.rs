@@ -1,7 +1,7 @@
 //! Any server: it gets the files and keys of its model, and what its config says under plain names, for a script to
 //! pick up. What it is to do with them is its own matter: `additional_args` and `additional_envs` can say anything.
 
-use super::Facts;
+use super::facts::Facts;
 use super::plan::{Draft, MountKind};
 use super::source::{MODEL_STORE, Source};
 use crate::domain::deployment_config::ModelType;

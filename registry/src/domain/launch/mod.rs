@@ -11,6 +11,7 @@
 
 mod args;
 mod engine;
+mod facts;
 mod generic;
 mod image;
 mod nim;
@@ -28,15 +29,12 @@ use proto_shared::WorkspaceName;
 
 use super::Reference;
 use super::adapter::AdapterBody;
-use super::deployment_config::{Engine, ToolCallPlugins};
+use super::deployment_config::ToolCallPlugins;
 use super::deployment_spec::{DeploymentSpec, Runs, SpecError, refused};
 use super::document::Document;
 use super::model_spec::SpecParts;
 
-use engine::Defaults;
-use plan::Draft;
-use source::Source;
-use tools::Tools;
+use facts::Facts;
 
 /// What a plan is made from.
 #[derive(Debug, Clone, Copy)]
@@ -74,17 +72,6 @@ pub struct LaunchSettings {
     pub tool_call_plugins: ToolCallPlugins,
 }
 
-/// What an engine's settings are derived from.
-struct Facts<'a> {
-    input: LaunchInput<'a>,
-    defaults: &'static Defaults,
-    /// With its tag or digest; none for a command.
-    image: Option<String>,
-    source: Source,
-    tools: Tools,
-    served_name: Option<String>,
-}
-
 /// What an instance gets; or which field stands in the way.
 pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
     // Written out, so that no field is forgotten. What is `_` here is in the facts, or Kubernetes' own.
@@ -113,29 +100,26 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
     }
     let facts = Facts::new(input)?;
     let (mut draft, login) = facts.draft()?;
-    draft.args.extend(args.iter().cloned());
-    if let Some(args) = &overrides.args {
-        draft.args.clone_from(args);
-    }
-    for (name, value) in envs.iter().chain(&overrides.env) {
-        draft.env(name, value);
-    }
+    draft.merge(args, overrides.args.as_ref(), envs.iter().chain(&overrides.env));
     let defaults = facts.defaults;
     let is_image = facts.image.is_some();
     let port = if is_image { port::of(*engine, &draft, defaults.port)? } else { defaults.port };
     let served_model_name = facts.told_name(&draft);
-    let launch = match (runs, facts.image) {
-        (Runs::Command { program, args }, _) => {
+    let launch = match runs {
+        Runs::Command { program, args } => {
             let args = args.iter().cloned().chain(draft.args).collect();
             Launch::Command { program: program.clone(), args }
         }
-        (Runs::Image(_), image) => Launch::Image {
-            image: image.unwrap_or_default(),
-            entrypoint: overrides.command.clone().or(draft.entrypoint),
-            args: draft.args,
-            login,
-        },
+        Runs::Image(_) => {
+            let entrypoint = overrides.command.clone().or(draft.entrypoint);
+            Launch::Image { image: facts.image.unwrap_or_default(), entrypoint, args: draft.args, login }
+        }
     };
+    let user = engine::user(
+        defaults.user.filter(|_| is_image),
+        overrides.user.or(*user),
+        overrides.group.or(*group),
+    )?;
     Ok(LaunchPlan {
         launch,
         env: draft.env,
@@ -145,11 +129,7 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         metrics_path: defaults.metrics_path,
         gpus: input.gpus.to_vec(),
         shm_bytes: (*gpus > 0 && is_image).then_some(engine::SHM_BYTES),
-        user: engine::user(
-            defaults.user.filter(|_| is_image),
-            overrides.user.or(*user),
-            overrides.group.or(*group),
-        )?,
+        user,
         mounts: draft.mounts,
         disk_bytes: *disk_bytes,
         served_model_name,
@@ -167,102 +147,6 @@ pub fn health_path(spec: &DeploymentSpec) -> &str {
 /// one that may not be used.
 pub fn adapter_folder(adapter: &Document<AdapterBody>) -> Option<String> {
     adapter.body.enabled.then(|| format!("{}--{}", adapter.workspace, adapter.name))
-}
-
-/// `namespace/name@revision`, as far as it is given; else the entity's name.
-fn served_name(
-    source: Option<&super::deployment_spec::ModelSource>,
-    model: Option<&ServedModel>,
-) -> Option<String> {
-    let entity = model.map(|model| model.name.to_string());
-    let Some(source) = source else { return entity };
-    let base = match (&source.namespace, entity) {
-        (Some(namespace), _) => format!("{namespace}/{}", source.name),
-        (None, Some(entity)) => entity,
-        (None, None) => source.name.clone(),
-    };
-    Some(match &source.revision {
-        Some(revision) => format!("{base}@{revision}"),
-        None => base,
-    })
-}
-
-impl<'a> Facts<'a> {
-    fn new(input: LaunchInput<'a>) -> Result<Self, SpecError> {
-        let defaults = engine::defaults(input.spec.engine);
-        let image = image::of(input.spec, defaults)?;
-        Ok(Self {
-            input,
-            defaults,
-            source: Source::of(input, image.as_deref())?,
-            tools: Tools::of(input)?,
-            served_name: served_name(input.spec.model.as_ref(), input.model),
-            image,
-        })
-    }
-
-    /// All that is ours to say, before the user's own words; and who pulls the image.
-    fn draft(&self) -> Result<(Draft, Option<RegistryLogin>), SpecError> {
-        let mut draft = Draft::default();
-        self.source.write(&mut draft);
-        let login = self.login(&mut draft);
-        match self.input.spec.engine {
-            Engine::Nim => nim::write(self, &mut draft)?,
-            Engine::Vllm => vllm::write(self, &mut draft)?,
-            Engine::Generic => generic::write(self, &mut draft),
-        }
-        Ok((draft, login))
-    }
-
-    /// Where the instance finds what is mounted at `target`: a process has no paths of its own.
-    fn path(&self, target: &str) -> String {
-        match self.input.spec.runs {
-            Runs::Image(_) => target.to_owned(),
-            Runs::Command { .. } => format!("{{mount:{target}}}"),
-        }
-    }
-
-    /// What the instance is told in the end to call its model; of several names the first.
-    fn told_name(&self, draft: &Draft) -> Option<String> {
-        let told = match self.input.spec.engine {
-            Engine::Nim => match draft.env.get("NIM_SERVED_MODEL_NAME") {
-                Some(EnvSource::Plain(names)) => names.split(',').next(),
-                _ => None,
-            },
-            Engine::Vllm => args::last(&draft.args, "--served-model-name"),
-            Engine::Generic => None,
-        };
-        told.map(str::to_owned).or_else(|| self.served_name.clone())
-    }
-
-    fn is_command(&self) -> bool {
-        matches!(self.input.spec.runs, Runs::Command { .. })
-    }
-
-    /// Whether the user gives this argument, as `--name value`, `--name=value` or `--name`.
-    fn has_arg(&self, name: &str) -> bool {
-        let own: &[String] = match &self.input.spec.runs {
-            Runs::Command { args, .. } => args,
-            Runs::Image(_) => &[],
-        };
-        own.iter().chain(&self.input.spec.args).any(|arg| args::value_after(arg, name).is_some())
-    }
-
-    /// Who pulls the image. What comes from NVIDIA's registry gets the key too: it loads more when it starts.
-    fn login(&self, draft: &mut Draft) -> Option<RegistryLogin> {
-        let settings = self.input.settings;
-        let server = image::registry(self.image.as_deref()?);
-        let login = settings.registries.iter().find(|login| login.server == server).cloned();
-        if server != image::NVIDIA {
-            return login;
-        }
-        let key = self.source.ngc_api_key().or(settings.ngc_api_key.as_ref());
-        let password = settings.ngc_api_key.as_ref().or(key).cloned();
-        if let Some(key) = key {
-            draft.secret("NGC_API_KEY", key);
-        }
-        login.or_else(|| Some(RegistryLogin::nvidia(password?)))
-    }
 }
 
 #[cfg(test)]

@@ -2,9 +2,10 @@
 //! everything. What only arguments of the inner server can say goes into `NIM_PASSTHROUGH_ARGS`, which the first does
 //! not know.
 
+use super::facts::Facts;
+use super::image;
 use super::plan::{Draft, MountKind};
 use super::source::{MODEL_STORE, Source, says_model};
-use super::{Facts, image};
 use crate::domain::deployment_config::ModelType;
 use crate::domain::deployment_spec::{SpecError, refused};
 

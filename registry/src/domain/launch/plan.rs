@@ -132,6 +132,22 @@ impl Draft {
         self.env.insert(name.to_owned(), EnvSource::Secret(secret.clone()));
     }
 
+    /// Puts the user's own words over ours.
+    pub fn merge<'e>(
+        &mut self,
+        args: &[String],
+        all_args: Option<&Vec<String>>,
+        env: impl IntoIterator<Item = (&'e String, &'e String)>,
+    ) {
+        self.args.extend(args.iter().cloned());
+        if let Some(args) = all_args {
+            self.args.clone_from(args);
+        }
+        for (name, value) in env {
+            self.env(name, value);
+        }
+    }
+
     pub fn mount(&mut self, what: MountKind, path: &'static str) {
         self.mounts.push(PlannedMount { what, path });
     }

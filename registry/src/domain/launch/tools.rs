@@ -3,8 +3,9 @@
 
 use proto_shared::WorkspaceName;
 
+use super::facts::Facts;
 use super::plan::{Draft, MountKind};
-use super::{Facts, LaunchInput, ServedModel};
+use super::{LaunchInput, ServedModel};
 use crate::domain::Reference;
 use crate::domain::deployment_config::ToolCallPlugins;
 use crate::domain::deployment_spec::{DeploymentSpec, SpecError, refused};

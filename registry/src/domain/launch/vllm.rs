@@ -1,8 +1,9 @@
 //! vLLM: `vllm serve MODEL` and arguments. One that the user gives is not given twice.
 
+use super::facts::Facts;
+use super::nim;
 use super::plan::{Draft, MountKind};
 use super::source::{MODEL_STORE, Source, says_model};
-use super::{Facts, nim};
 use crate::domain::deployment_config::ModelType;
 use crate::domain::deployment_spec::{SpecError, refused};
 
