@@ -31,13 +31,36 @@ pub struct RegistryConfig {
 #[derive(Debug, Clone)]
 pub struct DeploymentConfig {
     pub tool_call_plugins: ToolCallPlugins,
+    pub runtime: RuntimeChoice,
+    /// Where the container engine listens, such as `unix:///var/run/docker.sock`. Absent: `DOCKER_HOST`, else
+    /// Docker's usual socket.
+    pub docker_host: Option<String>,
     /// How long the record of a deleted deployment can still be read.
     pub deleted_kept: Duration,
 }
 
+/// What deployments run on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum RuntimeChoice {
+    /// Containers while an engine answers, and commands.
+    Auto,
+    /// Containers while an engine answers, and no commands: they would run as whoever runs the registry.
+    Containers,
+    Docker,
+    Process,
+    /// Nothing is started here.
+    #[default]
+    None,
+}
+
 impl Default for DeploymentConfig {
     fn default() -> Self {
-        Self { tool_call_plugins: ToolCallPlugins::default(), deleted_kept: DELETED_KEPT }
+        Self {
+            tool_call_plugins: ToolCallPlugins::default(),
+            runtime: RuntimeChoice::default(),
+            docker_host: None,
+            deleted_kept: DELETED_KEPT,
+        }
     }
 }
 

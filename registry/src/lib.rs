@@ -31,7 +31,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 pub use config::{
-    DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, SecretAccess, ToolCallPlugins,
+    DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RuntimeChoice, SecretAccess,
+    ToolCallPlugins,
 };
 pub use error::Error;
 pub use keys::Rotation;
@@ -54,8 +55,13 @@ struct Inner {
     finding: tokio::sync::Mutex<()>,
     published: watch::Receiver<Arc<Published>>,
     client: discovery::Client,
+    runtimes: reconcile::Runtimes,
     /// Held by a rotation: there is one at a time.
     rotating: tokio::sync::Mutex<()>,
+}
+
+fn corrupt(config: &RegistryConfig, reason: String) -> OpenError {
+    OpenError::Corrupt { path: config.data_dir.clone(), reason }
 }
 
 /// A registry as long as somebody serves it: does not keep the data folder.
@@ -73,8 +79,16 @@ impl Registry {
         WeakRegistry(Arc::downgrade(&self.inner))
     }
 
-    /// Opens the store in `config.data_dir`, making it when it is not there.
+    /// Opens the store in `config.data_dir`, making it when it is not there. Needs a Tokio runtime.
     pub async fn open(config: RegistryConfig) -> Result<Self, OpenError> {
+        Self::open_on(config, reconcile::Runtimes::open).await
+    }
+
+    /// The same, with runtimes that `open_runtimes` gives for the configuration and the installation.
+    async fn open_on(
+        config: RegistryConfig,
+        open_runtimes: impl FnOnce(&RegistryConfig, &str) -> Result<reconcile::Runtimes, runtime::Fault>,
+    ) -> Result<Self, OpenError> {
         let client = discovery::Client::new(&config)?;
         let folder = config.data_dir.clone();
         let key = Arc::clone(&config.master_key);
@@ -94,6 +108,10 @@ impl Registry {
             source: io::Error::other(error),
         })??;
         let (key, ngc_api_key) = (Arc::clone(&config.master_key), config.ngc_api_key.clone());
+        let installation = store.read(store::instances::installation).await;
+        let installation = installation.map_err(|error| corrupt(&config, error.to_string()))?;
+        let runtimes =
+            open_runtimes(&config, &installation).map_err(|fault| OpenError::Runtime(fault.to_string()))?;
         let set = store
             .write(move |write| store::secrets::set_ngc_api_key(write, &key, ngc_api_key.as_ref()))
             .await;
@@ -103,7 +121,9 @@ impl Registry {
         }
         let rotating = tokio::sync::Mutex::default();
         let finding = tokio::sync::Mutex::default();
-        Ok(Self { inner: Arc::new(Inner { config, store, files, finding, published, client, rotating }) })
+        Ok(Self {
+            inner: Arc::new(Inner { config, store, files, finding, published, client, runtimes, rotating }),
+        })
     }
 
     /// Serves API and feed on a Unix socket with mode 0600 until told to stop.

@@ -43,6 +43,9 @@ pub struct ServeArgs {
     /// Network (10.0.0.0/8) or name (.corp.example) that providers may point to; may be repeated
     #[arg(long, value_name = "RULE")]
     egress_allow: Vec<String>,
+    /// What deployments run on: auto, docker, process or none [default: auto]
+    #[arg(long, value_name = "WHICH")]
+    runtime: Option<String>,
     /// Worker threads [default: one per core, at least 2]
     #[arg(long, value_name = "N")]
     threads: Option<String>,
@@ -233,6 +236,7 @@ fn flags(serve: &ServeArgs, own: Vec<FlagValue>) -> Vec<FlagValue> {
     out.extend(one("data_dir", "--data-dir", serve.data_dir.as_ref()));
     out.extend(one("master_key_file", "--master-key-file", serve.master_key_file.as_ref()));
     out.extend(many("egress.allow", "--egress-allow", &serve.egress_allow));
+    out.extend(one("runtime", "--runtime", serve.runtime.as_ref()));
     out.extend(one("threads", "--threads", serve.threads.as_ref()));
     let no_auth = serve.insecure_no_auth.then(|| "true".to_owned());
     out.extend(one("insecure_no_auth", "--insecure-no-auth", no_auth.as_ref()));

@@ -15,6 +15,8 @@ struct Status {
     generation: Option<u64>,
     models: Result<usize, String>,
     providers: Result<Vec<Value>, String>,
+    /// What the registry says of itself.
+    platform: Result<Value, String>,
 }
 
 /// Fails when the gateway can't be reached or is not ready.
@@ -31,17 +33,19 @@ pub async fn run(args: StatusArgs) -> Result<(), ClientError> {
 
 async fn look(api: &Api, admin_url: &str) -> Status {
     let providers = PROVIDER.all(api);
-    let (ready, models, providers, generation) = tokio::join!(
+    let (ready, models, providers, generation, platform) = tokio::join!(
         api.http.get("/health/ready"),
         api.list_models(),
         api.all(&providers, ""),
-        generation(admin_url)
+        generation(admin_url),
+        api.http.get("/status")
     );
     Status {
         ready: ready.map(drop).map_err(|e| e.to_string()),
         generation,
         models: models.map(|models| models.len()).map_err(|e| e.to_string()),
         providers: providers.map_err(|e| e.to_string()),
+        platform: platform.map_err(|e| e.to_string()),
     }
 }
 
@@ -59,6 +63,8 @@ impl Status {
             "generation": self.generation,
             "models": self.models.as_ref().ok(),
             "providers": self.providers.as_ref().ok(),
+            "runtimes": self.platform.as_ref().ok().map(|platform| &platform["runtimes"]),
+            "unrecorded_instances": self.platform.as_ref().ok().map(|platform| &platform["unrecorded_instances"]),
         })
     }
 
@@ -74,8 +80,18 @@ impl Status {
             ("ready", ready),
             ("routes", &format!("generation {generation}")),
             ("models", &models),
+            ("runtimes", &self.runtimes()),
         ] {
             output::say(&format!("{label:<10} {}", output::line(value)))?;
+        }
+        for stray in
+            self.platform.iter().flat_map(|platform| platform["unrecorded_instances"].as_array()).flatten()
+        {
+            let stray = output::line(stray.as_str().unwrap_or_default());
+            output::say(&format!(
+                "{:<10} {stray} runs and is not in the database: it is left alone",
+                "attention"
+            ))?;
         }
         match &self.providers {
             Err(why) => output::say(&format!("providers  {}", output::line(why))),
@@ -84,5 +100,22 @@ impl Status {
                 PROVIDER.table(list, false, PROVIDER.first, &api.at)
             }
         }
+    }
+
+    /// What deployments run on.
+    fn runtimes(&self) -> String {
+        let runtimes = match &self.platform {
+            Ok(platform) => platform["runtimes"].as_array().cloned().unwrap_or_default(),
+            Err(why) => return why.clone(),
+        };
+        let told = runtimes.iter().map(|runtime| {
+            let name = runtime["name"].as_str().unwrap_or_default();
+            match runtime["message"].as_str() {
+                None => name.to_owned(),
+                Some(why) => format!("{name} (can't be asked: {why})"),
+            }
+        });
+        let told: Vec<_> = told.collect();
+        if told.is_empty() { "none: deployments are not started here".into() } else { told.join(", ") }
     }
 }

@@ -35,6 +35,8 @@ pub const THREADS: &str = "threads";
 pub const SECRETS_ACCESS: &str = "secrets.access";
 pub const FILES_FILE_BYTES_MAX: &str = "files.file_bytes_max";
 pub const TOOL_CALL_PLUGINS: &str = "deployments.tool_call_plugins";
+pub const RUNTIME: &str = "runtime";
+pub const DOCKER_HOST: &str = "docker.host";
 pub const INSECURE_NO_AUTH: &str = "insecure_no_auth";
 
 const PLAIN: &[Key] = &[
@@ -47,6 +49,7 @@ const PLAIN: &[Key] = &[
     Key { name: ACCESS_LOG, kind: Kind::Text },
     Key { name: UPSTREAM_CA, kind: Kind::Text },
     Key { name: THREADS, kind: Kind::Number },
+    Key { name: RUNTIME, kind: Kind::Text },
     Key { name: INSECURE_NO_AUTH, kind: Kind::Switch },
     Key { name: TLS_CERTIFICATE, kind: Kind::Text },
     Key { name: TLS_KEY, kind: Kind::Text },
@@ -57,6 +60,7 @@ const PLAIN: &[Key] = &[
     Key { name: SECRETS_ACCESS, kind: Kind::Switch },
     Key { name: FILES_FILE_BYTES_MAX, kind: Kind::Number },
     Key { name: TOOL_CALL_PLUGINS, kind: Kind::Switch },
+    Key { name: DOCKER_HOST, kind: Kind::Text },
 ];
 
 /// All keys: those without a section first, as a TOML file needs them.

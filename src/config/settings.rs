@@ -10,7 +10,7 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
-use registry::{FilesConfig, SecretAccess, ToolCallPlugins};
+use registry::{FilesConfig, RuntimeChoice, SecretAccess, ToolCallPlugins};
 
 use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
@@ -45,6 +45,9 @@ pub struct Settings {
     pub egress: EgressPolicy,
     pub secret_access: SecretAccess,
     pub tool_call_plugins: ToolCallPlugins,
+    /// What deployments run on.
+    pub runtime: RuntimeChoice,
+    pub docker_host: Option<String>,
     pub access_log: AccessLog,
     pub cors: AllowedOrigins,
     pub upstream_ca: Option<PathBuf>,
@@ -107,6 +110,8 @@ impl Settings {
                 None | Some(false) => ToolCallPlugins::Refused,
                 Some(true) => ToolCallPlugins::Allowed,
             },
+            runtime: reader.runtime(reachable),
+            docker_host: reader.text(keys::DOCKER_HOST).filter(|host| !host.is_empty()),
             access_log: reader.access_log(),
             cors: reader.cors(),
             upstream_ca: reader.path(keys::UPSTREAM_CA),
@@ -336,6 +341,23 @@ impl Reader {
                 let why = format!("must be \"off\", \"stdout\" or \"stderr\", not {other:?}");
                 self.problem(keys::ACCESS_LOG, why);
                 AccessLog::Off
+            }
+        }
+    }
+
+    /// Whoever may write a deployment config chooses the commands that run here: by default only where callers are
+    /// on this machine.
+    fn runtime(&mut self, reachable: bool) -> RuntimeChoice {
+        match self.text(keys::RUNTIME).as_deref() {
+            None | Some("auto") if reachable => RuntimeChoice::Containers,
+            None | Some("auto") => RuntimeChoice::Auto,
+            Some("docker") => RuntimeChoice::Docker,
+            Some("process") => RuntimeChoice::Process,
+            Some("none") => RuntimeChoice::None,
+            Some(other) => {
+                let why = format!("must be \"auto\", \"docker\", \"process\" or \"none\", not {other:?}");
+                self.problem(keys::RUNTIME, why);
+                RuntimeChoice::None
             }
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use gateway::{AccessLog, RegistryAddress};
 use proto_shared::egress::EgressRule;
-use registry::{SecretAccess, ToolCallPlugins};
+use registry::{RuntimeChoice, SecretAccess, ToolCallPlugins};
 
 use super::layers::Source;
 use super::settings::Settings;
@@ -54,6 +54,8 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::SECRETS_ACCESS => Some((settings.secret_access == SecretAccess::Loopback).into()),
         keys::FILES_FILE_BYTES_MAX => Some(integer(settings.file_bytes_max)),
         keys::TOOL_CALL_PLUGINS => Some((settings.tool_call_plugins == ToolCallPlugins::Allowed).into()),
+        keys::RUNTIME => text(runtime_text(settings.runtime).to_owned()),
+        keys::DOCKER_HOST => text(settings.docker_host.clone()?),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),
         _ => {
             let row = limits::ROWS.iter().find(|row| row.key == key)?;
@@ -74,6 +76,15 @@ fn rule_text(rule: &EgressRule) -> String {
     match rule {
         EgressRule::Network { address, prefix_bits } => format!("{address}/{prefix_bits}"),
         EgressRule::Name(name) => name.clone(),
+    }
+}
+
+fn runtime_text(runtime: RuntimeChoice) -> &'static str {
+    match runtime {
+        RuntimeChoice::Auto | RuntimeChoice::Containers => "auto",
+        RuntimeChoice::Docker => "docker",
+        RuntimeChoice::Process => "process",
+        RuntimeChoice::None => "none",
     }
 }
 

@@ -52,6 +52,7 @@ fn settings(folder: &Path, listen: SocketAddr, insecure_no_auth: bool) -> Result
         // The simulated server, even when the listener is public.
         flag("egress.allow", "--egress-allow", "127.0.0.0/8".to_owned()),
         flag("data_dir", "TMPDIR", folder.display().to_string()),
+        flag("runtime", "--runtime", "none".to_owned()),
     ];
     config::from_flags(Role::Up, flags).map_err(|problems| ServeError::Config(Problems(problems)))
 }

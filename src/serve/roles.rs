@@ -217,6 +217,8 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
         files: FilesConfig { file_bytes_max: settings.file_bytes_max, ..FilesConfig::default() },
         deployments: DeploymentConfig {
             tool_call_plugins: settings.tool_call_plugins,
+            runtime: settings.runtime,
+            docker_host: settings.docker_host.clone(),
             ..DeploymentConfig::default()
         },
     };

@@ -36,6 +36,19 @@ struct PlatformStatus {
     status: &'static str,
     services: Services,
     controllers: Controllers,
+    /// Ours. What deployments run on
+    runtimes: Vec<RuntimeStatus>,
+    /// Ours. What runs and is not in the database: it is left alone, and waits for a person
+    unrecorded_instances: Vec<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct RuntimeStatus {
+    /// `docker` or `process`
+    name: &'static str,
+    available: bool,
+    /// Why it can't be asked
+    message: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -101,6 +114,7 @@ async fn status(State(registry): State<Registry>) -> Response {
     } else {
         (Vec::new(), all.map(|name| NotReady { name, message: "the store takes no writes" }).collect())
     };
+    let runtimes = registry.inner.runtimes.summary();
     let status = PlatformStatus {
         status: if works { "healthy" } else { "unhealthy" },
         services: Services { ready, not_ready },
@@ -108,6 +122,12 @@ async fn status(State(registry): State<Registry>) -> Response {
             healthy: works,
             status: ControllerStatus { workspace_cleanup: works, models_controller: works },
         },
+        runtimes: runtimes
+            .runtimes
+            .into_iter()
+            .map(|(name, message)| RuntimeStatus { name, available: message.is_none(), message })
+            .collect(),
+        unrecorded_instances: runtimes.strays,
     };
     reply::object(StatusCode::OK, status)
 }

@@ -53,7 +53,7 @@ async fn judged(url: &HostUrl, egress: &EgressPolicy) -> Result<Vec<SocketAddr>,
     }
 }
 
-fn class_of(error: &io::Error) -> Failure {
+pub fn class_of(error: &io::Error) -> Failure {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => Failure::Refused,
         io::ErrorKind::TimedOut => Failure::TimedOut,

@@ -30,8 +30,9 @@ use crate::domain::routes::KeyedProvider;
 use crate::error::Error;
 use crate::server::stopped;
 use crate::store::providers;
-pub use probe::Client;
+pub use probe::{Client, get_status};
 use schedule::{Due, Lane, Outcome, Schedule};
+pub use verdict::Failure;
 use verdict::Probed;
 
 /// With nothing due, the loop still looks around this often.

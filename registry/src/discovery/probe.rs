@@ -1,7 +1,9 @@
 //! One look at a provider: `GET …/v1/models`, as the gateway would send it. Redirects are not
 //! followed, bodies are not repeated anywhere.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, ACCEPT_ENCODING, CONNECTION, HOST, USER_AGENT};
@@ -16,6 +18,7 @@ use proto_shared::secret::ExposeSecret;
 use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 use super::verdict::{Failure, NoList, Probed};
@@ -111,6 +114,35 @@ impl Client {
         headers.insert(name, value);
         Ok(())
     }
+}
+
+/// The status that one of our own instances answers with. Its address comes from its runtime, so no policy is asked.
+pub async fn get_status(endpoint: SocketAddr, path: &str, timeout: Duration) -> Result<StatusCode, Failure> {
+    let ask = async {
+        let mut request = Request::new(Empty::new());
+        *request.uri_mut() = path.parse().map_err(|_| Failure::Protocol)?;
+        let headers = request.headers_mut();
+        let host = HeaderValue::try_from(endpoint.to_string()).map_err(|_| Failure::Protocol)?;
+        headers.insert(HOST, host);
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        let stream = TcpStream::connect(endpoint).await.map_err(|error| address::class_of(&error))?;
+        head(stream, request).await
+    };
+    tokio::time::timeout(timeout, ask).await.unwrap_or(Err(Failure::TimedOut))
+}
+
+/// Sends the request, and leaves the answer's body unread.
+async fn head(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<StatusCode, Failure> {
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Protocol)?;
+    let call = sender.send_request(request);
+    tokio::pin!(call);
+    let response = tokio::select! {
+        response = &mut call => response,
+        _ = connection => call.await,
+    };
+    response.map(|response| response.status()).map_err(|_| Failure::Protocol)
 }
 
 /// Sends the request on a connection of its own. The body is read only where it is wanted.

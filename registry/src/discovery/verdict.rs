@@ -103,7 +103,7 @@ impl Verdict {
 
 /// Judges one look. `failures` counts the failed or doubtful looks right before it.
 pub fn judge(provider: &Provider, probed: &Probed, failures: u32) -> Verdict {
-    if !provider.status.is_probed() {
+    if !provider.status.is_probed() || provider.withheld {
         return Verdict::NOTHING;
     }
     let works = provider.status == ProviderStatus::Ready;

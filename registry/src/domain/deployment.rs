@@ -142,6 +142,20 @@ impl Lifecycle {
         Ok(true)
     }
 
+    /// The same state, and further on: `message` takes the place of the one before, which is no entry of its own.
+    pub fn progress(&mut self, message: &str, now: Timestamp) -> Result<bool, TransitionError> {
+        let status = self.status;
+        let before = self.history.len();
+        if !self.advance(status, message, now)? {
+            return Ok(false);
+        }
+        // The entry that was the present before the change, unless it was not there before it.
+        if before > 1 && self.history.len() > 1 {
+            self.history.remove(self.history.len() - 2);
+        }
+        Ok(true)
+    }
+
     /// A state that a controller reports. Once deletion was asked for, only its end can be reported.
     pub fn report(
         &mut self,

@@ -21,6 +21,8 @@ pub struct SeenDeployment {
     pub is_leaving: bool,
     /// Nobody has said anything about it since it was made.
     pub is_untouched: bool,
+    /// Something here runs it, or did.
+    pub is_ours: bool,
     /// A provider still routes to it although no version of it is to run.
     pub has_stale_routes: bool,
 }

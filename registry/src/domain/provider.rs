@@ -29,6 +29,8 @@ pub struct Provider {
     pub status: ProviderStatus,
     pub status_message: String,
     pub served: Vec<ServedModel>,
+    /// Out of rotation: its deployment is not ready.
+    pub withheld: bool,
     pub created: Timestamp,
     pub updated: Timestamp,
 }

@@ -42,7 +42,7 @@ impl KeyedProvider {
             required_extra_body: spec.required_extra_body.clone().unwrap_or_default(),
             timeouts: spec.timeouts,
             replay: spec.replay,
-            ready: *status == ProviderStatus::Ready,
+            ready: *status == ProviderStatus::Ready && !self.provider.withheld,
         }
     }
 }
@@ -97,7 +97,7 @@ struct Server<'p> {
 impl<'p> Served<'p> {
     fn new(providers: &'p [Arc<KeyedProvider>], orders: &'p [ProviderOrder]) -> Self {
         let mut models: HashMap<_, Vec<Server<'p>>> = HashMap::with_capacity(providers.len());
-        for keyed in providers {
+        for keyed in providers.iter().filter(|keyed| !keyed.provider.withheld) {
             let provider = &keyed.provider;
             for served in &provider.served {
                 models

@@ -7,8 +7,7 @@
 //! Absent on purpose: a memory of what was planned.
 
 mod apply;
-// Nothing carries plans out yet.
-#[allow(dead_code)]
+mod deployments;
 mod instance_spec;
 mod plan;
 
@@ -24,6 +23,8 @@ use crate::domain::observed::Observed;
 use crate::error::Error;
 use crate::server::stopped;
 use crate::store::reconciling;
+use deployments::Daemon;
+pub use deployments::Runtimes;
 use plan::{Records, Runtime};
 
 /// It looks around this often even if nobody wakes it.
@@ -34,8 +35,9 @@ const RETRY_AFTER: Duration = Duration::from_secs(1);
 pub async fn run(registry: Registry, mut stop: watch::Receiver<bool>) {
     let to_reconcile = registry.inner.store.to_reconcile();
     let mut records = DeletedRecords::new(registry.inner.config.deployments.deleted_kept);
+    let mut daemon = Daemon::new(registry.clone(), registry.inner.runtimes.clone());
     loop {
-        let wait = pass(&registry, &mut records).await.unwrap_or_else(|error| {
+        let wait = look_around(&registry, &mut records, &mut daemon).await.unwrap_or_else(|error| {
             tracing::warn!(%error, "can't look at deployments and workspaces; trying again");
             RETRY_AFTER
         });
@@ -43,16 +45,30 @@ pub async fn run(registry: Registry, mut stop: watch::Receiver<bool>) {
             biased;
             () = stopped(&mut stop) => return,
             () = to_reconcile.notified(), if !wait.is_zero() => {}
+            () = daemon.changed(), if !wait.is_zero() => {}
             () = tokio::time::sleep(wait) => {}
         }
     }
+}
+
+async fn look_around(
+    registry: &Registry,
+    records: &mut DeletedRecords,
+    daemon: &mut Daemon,
+) -> Result<Duration, Error> {
+    let wait = pass(registry, records).await?;
+    if registry.inner.runtimes.is_empty() && !daemon.has_work().await? {
+        return Ok(wait);
+    }
+    Ok(daemon.pass().await?.map_or(wait, |due| due.min(wait)))
 }
 
 /// One look and what follows from it; says when the next look is due, at once while something changes.
 async fn pass(registry: &Registry, records: &mut DeletedRecords) -> Result<Duration, Error> {
     let observed = registry.inner.store.read(reconciling::observe).await?;
     records.observe(&observed);
-    let plan = plan::plan(&observed, Runtime::None, records);
+    let runtime = if registry.inner.runtimes.is_empty() { Runtime::None } else { Runtime::Some };
+    let plan = plan::plan(&observed, runtime, records);
     let mut wait = plan.look_again_in.map_or(TICK, |due| due.min(TICK));
     for step in plan.steps {
         match apply::apply(registry, step.clone()).await {

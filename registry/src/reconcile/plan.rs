@@ -17,6 +17,8 @@ use crate::domain::{Contents, DeploymentStatus};
 pub enum Runtime {
     /// Nothing here starts containers. Others may, and report.
     None,
+    /// What is new is taken on, and what was taken on is looked after, elsewhere.
+    Some,
 }
 
 /// What an owner reads who deploys where nothing can be started.
@@ -78,9 +80,8 @@ fn next_step(deployment: &SeenDeployment, runtime: Runtime, records: &impl Recor
     let advance = |to, message| Next::Step(Step::Advance { seen, to, message });
     match seen.status {
         S::Deleting | S::Deleted if deployment.has_stale_routes => Next::Step(Step::Withdraw { seen }),
-        S::Deleting => match runtime {
-            Runtime::None => advance(S::Deleted, "Deployment deleted"),
-        },
+        S::Deleting if deployment.is_ours => Next::Nothing,
+        S::Deleting => advance(S::Deleted, "Deployment deleted"),
         S::Deleted => {
             let left = records.kept().saturating_sub(records.deleted_for(seen.seq));
             if left.is_zero() || deployment.is_leaving {
@@ -92,6 +93,7 @@ fn next_step(deployment: &SeenDeployment, runtime: Runtime, records: &impl Recor
         _ if deployment.is_leaving => advance(S::Deleting, "Its workspace is being deleted"),
         S::Created | S::Pending if deployment.is_untouched => match runtime {
             Runtime::None => advance(S::Error, NO_RUNTIME),
+            Runtime::Some => Next::Nothing,
         },
         S::Unknown | S::Created | S::Pending | S::Ready | S::Error | S::Lost => Next::Nothing,
     }

@@ -57,6 +57,8 @@ pub enum OpenError {
     Foreign(PathBuf),
     #[error("{path} is damaged ({reason}); restore it from a backup")]
     Corrupt { path: PathBuf, reason: String },
+    #[error("can't open a runtime for deployments: {0}")]
+    Runtime(String),
     #[error("there is no registry database at {0}; name its folder with --data-dir")]
     Absent(PathBuf),
     #[error(

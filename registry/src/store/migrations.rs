@@ -11,8 +11,12 @@ use super::backup::{self, CopyError};
 pub const APPLICATION_ID: i64 = 0x6e69_6d67;
 
 /// Step `n` (from 1) leads from schema `n - 1` to `n`. Steps are never edited once released.
-pub const STEPS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub const STEPS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The schema this program knows.
 pub fn newest() -> i64 {

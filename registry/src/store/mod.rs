@@ -20,6 +20,7 @@ mod filter;
 // Nothing carries plans out yet.
 #[allow(dead_code)]
 pub mod launching;
+pub mod instances;
 pub mod leaving;
 pub mod lock;
 mod migrations;

@@ -17,7 +17,7 @@ use crate::error::Error;
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
-    status_message, created_us, updated_us";
+    status_message, created_us, updated_us, withheld";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
@@ -71,6 +71,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
         served: Vec::new(),
         created: Timestamp(row.get(20)?),
         updated: Timestamp(row.get(21)?),
+        withheld: row.get(22)?,
     })
 }
 
@@ -179,6 +180,9 @@ pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Resu
     let status = finding.status.unwrap_or(provider.status);
     let message = finding.message.as_deref().unwrap_or(&provider.status_message);
     set_status(write, provider.seq, status, message)?;
+    if provider.spec.model_deployment_id.is_some() {
+        write.wake_reconciler();
+    }
     if let Some(id) = &finding.model_deployment_id {
         write
             .prepare_cached("UPDATE providers SET model_deployment_id = ?2 WHERE seq = ?1")?
@@ -203,6 +207,32 @@ pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Resu
             .execute((provider.seq, generation))?;
     }
     get(write, provider.workspace.as_str(), provider.name.as_str())
+}
+
+/// Takes it out of rotation, whatever discovery finds.
+pub fn withhold(write: &Write<'_>, provider: &Provider, why: &str) -> Result<(), Error> {
+    set_status(write, provider.seq, ProviderStatus::Pending, why)?;
+    set_withheld(write, provider.seq, true)
+}
+
+/// Puts it back. What it served before it serves again, until discovery has looked.
+pub fn release(write: &Write<'_>, provider: &Provider) -> Result<(), Error> {
+    if provider.withheld {
+        let known = if provider.served.is_empty() { ProviderStatus::Created } else { ProviderStatus::Ready };
+        set_status(write, provider.seq, known, "")?;
+    }
+    set_withheld(write, provider.seq, false)
+}
+
+fn set_withheld(write: &Write<'_>, seq: i64, withheld: bool) -> Result<(), Error> {
+    let generation = write.touch_routes()?;
+    write
+        .prepare_cached(
+            "UPDATE providers SET withheld = ?2, route_generation = ?3, revision = revision + 1 WHERE seq = ?1",
+        )?
+        .execute((seq, withheld, generation))?;
+    write.wake_reconciler();
+    Ok(())
 }
 
 pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {

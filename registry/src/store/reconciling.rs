@@ -21,7 +21,8 @@ pub fn observe(connection: &Connection) -> Result<Observed, Error> {
              EXISTS (SELECT 1 FROM providers p WHERE p.model_deployment_id = d.workspace || '/' || d.name \
                AND p.workspace = d.workspace) \
              AND NOT EXISTS (SELECT 1 FROM deployments o WHERE o.workspace = d.workspace \
-               AND o.name = d.name AND o.status NOT IN ('DELETING', 'DELETED')) \
+               AND o.name = d.name AND o.status NOT IN ('DELETING', 'DELETED')), \
+             d.runtime IS NOT NULL \
              FROM deployments d JOIN workspaces w ON w.name = d.workspace \
              WHERE d.status IN ('DELETING', 'DELETED') OR d.status_history = '[]' \
              OR w.deleting_us IS NOT NULL ORDER BY d.status = 'DELETED', d.seq LIMIT ?1",
@@ -45,6 +46,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<SeenDeployment> {
         is_leaving: row.get(5)?,
         is_untouched: row.get(6)?,
         has_stale_routes: row.get(7)?,
+        is_ours: row.get(8)?,
     })
 }
 

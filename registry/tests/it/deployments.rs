@@ -221,7 +221,7 @@ async fn what_was_left_undone_is_done_after_a_restart() {
         .execute_batch(
             "UPDATE deployments SET status = 'DELETING', status_message = 'asked';
              INSERT INTO deployments SELECT 99, 'x', workspace, 'fresh', 1, NULL, config, 1, 'CREATED', 'new',
-               status_us, '[]', NULL, 1, created_us, updated_us FROM deployments",
+               status_us, '[]', NULL, 1, created_us, updated_us, NULL FROM deployments",
         )
         .unwrap();
     drop(database);

@@ -112,7 +112,7 @@ class Stack:
 
     def __init__(self, folder: str):
         self.folder = folder
-        self.env = {"HOME": folder, "PATH": os.environ.get("PATH", "")}
+        self.env = {"HOME": folder, "PATH": os.environ.get("PATH", ""), "NIMGATE_RUNTIME": "none"}
         self.processes: list[Process] = []
         try:
             self._start()

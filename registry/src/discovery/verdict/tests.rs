@@ -12,6 +12,7 @@ fn provider(status: ProviderStatus, message: &str, served: &[(&str, &str)]) -> P
         spec: provider_spec("http://h:1"),
         status,
         status_message: message.into(),
+        withheld: false,
         served: served
             .iter()
             .map(|(name, id)| ServedModel { name: ModelName::new(*name).unwrap(), served_name: (*id).into() })

@@ -19,6 +19,7 @@ fn provider(seq: i64, name: &str, served: &[(&str, &str)], status: ProviderStatu
         spec: provider_spec("http://h:1"),
         status,
         status_message: String::new(),
+        withheld: false,
         served,
         created: Timestamp(0),
         updated: Timestamp(0),

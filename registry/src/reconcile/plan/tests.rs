@@ -25,6 +25,7 @@ fn deployment(status: S) -> SeenDeployment {
         name: "llama".into(),
         is_leaving: false,
         is_untouched: false,
+        is_ours: false,
         has_stale_routes: false,
     }
 }

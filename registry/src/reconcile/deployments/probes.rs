@@ -1,0 +1,130 @@
+//! Probes: one small task for each instance that runs. One that hangs delays no other.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::task::JoinSet;
+
+use super::memory::Memory;
+use super::seen::Probe;
+use super::work::now;
+use crate::discovery::{Failure, get_status};
+use crate::runtime::{InstanceId, LogQuery};
+use crate::store::instances::RuntimeKind;
+
+use super::Runtimes;
+
+/// One probe, from connecting to the answer's head.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// While it loads: soon at first, for what is ready at once.
+const LOADING_FIRST: Duration = Duration::from_millis(20);
+const LOADING_MAX: Duration = Duration::from_secs(2);
+/// Between two probes of an instance that is ready.
+const READY_INTERVAL: Duration = Duration::from_secs(5);
+/// After a probe of a ready instance that got no answer.
+const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
+/// A ready instance that gave no answer so many times in a row is not ready.
+const SILENT_MAX: u32 = 2;
+/// While it loads, its log is looked at this often.
+const LOG_INTERVAL: Duration = Duration::from_secs(5);
+/// Looking at a log ends then.
+const LOG_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What is probed, and how.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    pub endpoint: SocketAddr,
+    pub path: String,
+    pub runtime: RuntimeKind,
+}
+
+#[derive(Default)]
+pub struct Prober {
+    tasks: JoinSet<()>,
+    targets: BTreeMap<InstanceId, (Target, tokio::task::AbortHandle)>,
+}
+
+impl Prober {
+    /// Probes exactly these from now on.
+    pub fn sync(&mut self, wanted: &BTreeMap<InstanceId, Target>, memory: &Memory, runtimes: &Runtimes) {
+        while self.tasks.try_join_next().is_some() {}
+        self.targets.retain(|id, (target, task)| {
+            let stays = wanted.get(id) == Some(target);
+            if !stays {
+                task.abort();
+                memory.unprobed(id);
+            }
+            stays
+        });
+        for (id, target) in wanted {
+            if !self.targets.contains_key(id) {
+                let watch = watch(id.clone(), target.clone(), memory.clone(), runtimes.clone());
+                let task = self.tasks.spawn(watch);
+                self.targets.insert(id.clone(), (target.clone(), task));
+            }
+        }
+    }
+}
+
+async fn watch(id: InstanceId, target: Target, memory: Memory, runtimes: Runtimes) {
+    let (mut pause, mut silent, mut is_ready) = (LOADING_FIRST, 0, false);
+    let mut log = LogWatch::default();
+    loop {
+        let wait = match get_status(target.endpoint, &target.path, TIMEOUT).await {
+            Ok(status) if status.is_success() => {
+                (is_ready, silent) = (true, 0);
+                memory.probed(&id, Probe::Ready);
+                READY_INTERVAL
+            }
+            Err(failure) if is_ready && silent + 1 < SILENT_MAX && failure != Failure::Refused => {
+                silent += 1;
+                DOUBT_INTERVAL
+            }
+            other => {
+                is_ready = false;
+                memory.probed(&id, Probe::NotReady(why_not(other)));
+                log.look(&id, &target, &memory, &runtimes).await;
+                pause = (pause * 3 / 2).min(LOADING_MAX);
+                pause
+            }
+        };
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn why_not(answer: Result<http::StatusCode, Failure>) -> String {
+    match answer {
+        Ok(status) => format!("answers {}", status.as_u16()),
+        // What has not bound its port yet, and what cuts the connection, look alike behind a proxy.
+        Err(Failure::Refused | Failure::Protocol) => "does not answer yet".into(),
+        Err(failure) => failure.to_string(),
+    }
+}
+
+/// Tells a start that gets on from one that hangs.
+#[derive(Default)]
+struct LogWatch {
+    last: Option<String>,
+    looked: Option<tokio::time::Instant>,
+}
+
+impl LogWatch {
+    async fn look(&mut self, id: &InstanceId, target: &Target, memory: &Memory, runtimes: &Runtimes) {
+        if self.looked.is_some_and(|at| at.elapsed() < LOG_INTERVAL) {
+            return;
+        }
+        self.looked = Some(tokio::time::Instant::now());
+        let Some(runtime) = runtimes.get(target.runtime) else { return };
+        let last = async {
+            let mut lines = runtime.logs(id, LogQuery { tail: 1, follow: false }).await.ok()?;
+            lines.next().await?.ok()
+        };
+        let Ok(last) = tokio::time::timeout(LOG_TIMEOUT, last).await else { return };
+        if last.is_some() && last != self.last {
+            self.last = last;
+            memory.log_moved(id, now());
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! Deployments on a runtime that runs nothing but simulated model servers.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use proto_shared::KeyRing;
+use proto_shared::egress::EgressPolicy;
+use proto_shared::names::EntityName;
+use serde_json::json;
+use tempfile::TempDir;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use super::Runtimes;
+use crate::Registry;
+use crate::config::{DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig};
+use crate::domain::access::SecretAccess;
+use crate::domain::deployment_config::ConfigBody;
+use crate::domain::deployment_spec::DeploymentSpec;
+use crate::domain::document::Draft;
+use crate::domain::{Deployment, DeploymentStatus as S, Provider};
+use crate::runtime::fake::{Call, FakeRuntime, Script};
+use crate::runtime::{Fault, FaultKind, Gpu, Instance, Runtime};
+use crate::store::deployments::{self, Order};
+use crate::store::instances::RuntimeKind;
+use crate::store::{deployment_configs, providers};
+use crate::test_values::workspace_name;
+
+const DEADLINE: Duration = Duration::from_secs(30);
+
+/// A registry, its loops, and the fake that stands for Docker.
+struct Stage {
+    registry: Registry,
+    fake: Arc<FakeRuntime>,
+    dir: Arc<TempDir>,
+    key: Arc<KeyRing>,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Stage {
+    async fn new() -> Self {
+        let dir = Arc::new(tempfile::tempdir().unwrap());
+        Self::on(dir, Arc::new(KeyRing::generate().unwrap()), Arc::new(FakeRuntime::new())).await
+    }
+
+    async fn on(dir: Arc<TempDir>, key: Arc<KeyRing>, fake: Arc<FakeRuntime>) -> Self {
+        let config = RegistryConfig {
+            data_dir: dir.path().join("data"),
+            master_key: Arc::clone(&key),
+            egress: EgressPolicy::local(),
+            secret_access: SecretAccess::Loopback,
+            ngc_api_key: None,
+            discovery: DiscoveryConfig::default(),
+            deployments: DeploymentConfig {
+                deleted_kept: Duration::from_millis(100),
+                ..DeploymentConfig::default()
+            },
+            files: FilesConfig::default(),
+        };
+        let runtime: Arc<dyn Runtime> = Arc::clone(&fake) as _;
+        let runtimes = Runtimes::new([(RuntimeKind::Docker, runtime, true)]);
+        let registry = Registry::open_on(config, |_, _| Ok(runtimes)).await.unwrap();
+        let (stop, stopping) = watch::channel(false);
+        let tasks = vec![
+            tokio::spawn(registry.run_discovery(stopping.clone())),
+            tokio::spawn(registry.run_reconcile(stopping)),
+        ];
+        Self { registry, fake, dir, key, stop, tasks }
+    }
+
+    async fn restart(self) -> Self {
+        self.stop.send(true).unwrap();
+        for task in self.tasks {
+            task.await.unwrap();
+        }
+        let Self { dir, key, fake, registry, .. } = { Self { tasks: Vec::new(), ..self } };
+        drop(registry);
+        Self::on(dir, key, fake).await
+    }
+
+    /// A config that asks for so many GPUs, and a deployment of it.
+    async fn deploy(&self, name: &str, gpus: u32) {
+        let config = self.config(name, gpus).await;
+        let (order, name) = (order(&config), EntityName::new(name).unwrap());
+        let store = &self.registry.inner.store;
+        let workspace = workspace_name("default");
+        store.write(move |write| deployments::insert(write, &workspace, &name, &order)).await.unwrap();
+    }
+
+    async fn config(&self, name: &str, gpus: u32) -> String {
+        let body: ConfigBody = serde_json::from_value(json!({
+            "nim_deployment": { "gpu": gpus, "image_name": "sim", "image_tag": "1", "startup_timeout_s": 60 }
+        }))
+        .unwrap();
+        let spec = DeploymentSpec::new(body.spelling.engine_config()).unwrap();
+        let draft = Draft { name: EntityName::new(name).unwrap(), project: None, description: None, body };
+        let (store, workspace) = (&self.registry.inner.store, workspace_name("default"));
+        store.write(move |write| deployment_configs::insert(write, &workspace, draft, &spec)).await.unwrap();
+        name.to_owned()
+    }
+
+    async fn update(&self, name: &str) {
+        let (order, name) = (order(name), EntityName::new(name).unwrap());
+        let (store, workspace) = (&self.registry.inner.store, workspace_name("default"));
+        store.write(move |write| deployments::insert_version(write, &workspace, &name, order)).await.unwrap();
+    }
+
+    async fn delete(&self, name: &'static str) {
+        let store = &self.registry.inner.store;
+        store.write(move |write| deployments::delete(write, "default", name, None)).await.unwrap();
+    }
+
+    async fn find(&self, name: &str, version: Option<i64>) -> Option<Deployment> {
+        let name = name.to_owned();
+        let store = &self.registry.inner.store;
+        store.read(move |read| deployments::get(read, "default", &name, version)).await.ok()
+    }
+
+    async fn provider(&self, name: &str) -> Option<Provider> {
+        let name = name.to_owned();
+        self.registry.inner.store.read(move |read| providers::find(read, "default", &name)).await.unwrap()
+    }
+
+    /// The latest version, as soon as `holds`.
+    async fn when(&self, name: &str, holds: impl Fn(&Deployment) -> bool) -> Deployment {
+        let until = Instant::now() + DEADLINE;
+        loop {
+            let found = self.find(name, None).await;
+            if let Some(deployment) = found.clone().filter(|found| holds(found)) {
+                return deployment;
+            }
+            assert!(Instant::now() < until, "{found:#?}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn becomes(&self, name: &str, status: S) -> Deployment {
+        self.when(name, |deployment| deployment.lifecycle.status() == status).await
+    }
+
+    async fn until(&self, what: &str, mut holds: impl AsyncFnMut() -> bool) {
+        let until = Instant::now() + DEADLINE;
+        while !holds().await {
+            assert!(Instant::now() < until, "{what}");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    async fn running(&self) -> Vec<Instance> {
+        self.fake.list().await.unwrap()
+    }
+
+    fn starts(&self) -> usize {
+        self.fake.calls().iter().filter(|call| matches!(call, Call::Start(_))).count()
+    }
+}
+
+fn order(config: &str) -> Order {
+    Order { project: None, config: config.into(), config_version: None }
+}
+
+fn gpu(index: u32) -> Gpu {
+    Gpu {
+        index,
+        uuid: format!("GPU-{index}"),
+        name: "sim".into(),
+        memory_total_mib: 80_000,
+        memory_used_mib: 0,
+    }
+}
+
+fn statuses(deployment: &Deployment) -> Vec<S> {
+    let mut statuses: Vec<_> = deployment.lifecycle.history().iter().map(|entry| entry.status).collect();
+    statuses.dedup();
+    statuses
+}
+
+#[tokio::test]
+async fn a_deployment_gets_ready_is_routed_and_goes_without_a_trace() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    let ready = stage.becomes("llama", S::Ready).await;
+    assert_eq!(statuses(&ready), [S::Created, S::Pending, S::Ready]);
+    let provider = stage.provider("llama").await.unwrap();
+    assert_eq!(provider.spec.description.as_deref(), Some("Auto-created provider for deployment llama"));
+    assert_eq!(provider.spec.model_deployment_id.as_deref(), Some("default/llama"));
+    assert_eq!(ready.model_provider_id.as_deref(), Some("default/llama"));
+    assert!(!provider.served.is_empty(), "its models are known as soon as it is ready");
+
+    stage.delete("llama").await;
+    stage.until("nothing is left", async || stage.find("llama", None).await.is_none()).await;
+    assert_eq!(stage.running().await, []);
+    assert!(stage.provider("llama").await.is_none());
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_gets_a_part_that_tells_it_apart() {
+    let stage = Stage::new().await;
+    let spec = crate::test_values::provider_spec("http://127.0.0.1:9");
+    let name = proto_shared::ProviderName::new("llama").unwrap();
+    let store = &stage.registry.inner.store;
+    let workspace = workspace_name("default");
+    store
+        .write(move |write| providers::insert(write, &workspace, &name, &spec, &Default::default()))
+        .await
+        .unwrap();
+    stage.deploy("llama", 0).await;
+    let ready = stage.becomes("llama", S::Ready).await;
+    let id = ready.model_provider_id.unwrap();
+    assert!(id.starts_with("default/llama_") && id.len() == "default/llama_01234567".len(), "{id}");
+}
+
+#[tokio::test]
+async fn a_container_that_ends_before_it_is_ready_fails_at_once_whatever_its_code() {
+    let stage = Stage::new().await;
+    stage.fake.script(Script { exit_code: Some(0), ..Script::default() });
+    stage.deploy("llama", 0).await;
+    let failed = stage.becomes("llama", S::Error).await;
+    assert!(
+        failed.lifecycle.message().starts_with("It exited with code 0 before it was ready."),
+        "{failed:?}"
+    );
+    assert_eq!(stage.starts(), 1);
+    assert!(stage.provider("llama").await.is_none());
+}
+
+#[tokio::test]
+async fn a_pull_that_is_refused_says_why_and_is_not_tried_again() {
+    let stage = Stage::new().await;
+    let refusal = Fault::new(FaultKind::ImageAuth, "the registry wants a key");
+    stage.fake.script(Script { refuses_pull: Some(refusal), ..Script::default() });
+    stage.deploy("llama", 0).await;
+    let failed = stage.becomes("llama", S::Error).await;
+    assert_eq!(failed.lifecycle.message(), "the registry wants a key");
+}
+
+#[tokio::test]
+async fn what_was_removed_behind_our_back_is_lost_and_comes_back() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let first = stage.running().await.remove(0);
+    stage.fake.lose(&first.id);
+    let is_back = |it: &Deployment| it.lifecycle.status() == S::Ready && statuses(it).contains(&S::Lost);
+    let ready = stage.when("llama", is_back).await;
+    assert_eq!(statuses(&ready), [S::Created, S::Pending, S::Ready, S::Lost, S::Pending, S::Ready]);
+    let second = stage.running().await.remove(0);
+    assert_eq!(second.id.incarnation, first.id.incarnation + 1);
+}
+
+#[tokio::test]
+async fn a_restart_adopts_what_runs() {
+    let mut stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    let before = stage.becomes("llama", S::Ready).await;
+    for _ in 0..3 {
+        stage = stage.restart().await;
+        stage.deploy_another().await;
+    }
+    assert_eq!(stage.find("llama", None).await.unwrap().lifecycle, before.lifecycle);
+    assert_eq!(stage.running().await.iter().filter(|it| it.id.deployment.deployment() == "llama").count(), 1);
+    assert_eq!(stage.fake.calls().iter().filter(|call| matches!(call, Call::Stop(_))).count(), 0);
+}
+
+impl Stage {
+    /// One that gets ready: by then the loop has looked at all others.
+    async fn deploy_another(&self) {
+        let name = format!("other-{}", self.starts());
+        self.deploy(&name, 0).await;
+        self.becomes(&name, S::Ready).await;
+    }
+}
+
+#[tokio::test]
+async fn a_runtime_that_is_away_is_unknown_and_loses_nothing() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    stage.fake.set_unavailable(true);
+    stage.becomes("llama", S::Unknown).await;
+    let provider = stage.provider("llama").await.unwrap();
+    assert!(!provider.withheld, "what runs goes on serving");
+    stage.fake.set_unavailable(false);
+    stage.becomes("llama", S::Ready).await;
+    assert_eq!(stage.starts(), 1);
+}
+
+#[tokio::test]
+async fn a_new_version_takes_the_routes_when_it_is_ready_and_the_old_one_goes() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let first = stage.provider("llama").await.unwrap();
+    stage.update("llama").await;
+    let second = stage.when("llama", |it| it.version == 2 && it.lifecycle.status() == S::Ready).await;
+    assert_eq!(second.model_provider_id.as_deref(), Some("default/llama"));
+    let provider = stage.provider("llama").await.unwrap();
+    assert_eq!(provider.seq, first.seq, "one provider, and it is the same");
+    assert_ne!(provider.spec.host_url, first.spec.host_url);
+    stage.until("version 1 is gone", async || stage.find("llama", Some(1)).await.is_none()).await;
+    assert_eq!(stage.running().await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_version_that_does_not_get_ready_leaves_the_old_one_serving() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let before = stage.provider("llama").await.unwrap();
+    stage.fake.script(Script { exit_code: Some(3), ..Script::default() });
+    stage.update("llama").await;
+    stage.when("llama", |it| it.version == 2 && it.lifecycle.status() == S::Error).await;
+    let provider = stage.provider("llama").await.unwrap();
+    assert_eq!((provider.spec.host_url, provider.withheld), (before.spec.host_url, false));
+    assert_eq!(stage.find("llama", Some(1)).await.unwrap().lifecycle.status(), S::Ready);
+}
+
+#[tokio::test]
+async fn a_gpu_is_given_to_one_and_the_next_waits_until_it_is_free() {
+    let stage = Stage::new().await;
+    stage.fake.set_gpus(vec![gpu(0)]);
+    stage.deploy("one", 1).await;
+    stage.becomes("one", S::Ready).await;
+    assert_eq!(stage.running().await[0].gpus, ["GPU-0"]);
+    stage.deploy("two", 1).await;
+    let waiting = stage.when("two", |it| it.lifecycle.message().starts_with("Waiting for 1 free GPU")).await;
+    assert_eq!(waiting.lifecycle.status(), S::Pending);
+    stage.delete("one").await;
+    stage.becomes("two", S::Ready).await;
+}
+
+#[tokio::test]
+async fn without_a_spare_gpu_an_update_stops_the_old_version_first_and_says_so() {
+    let stage = Stage::new().await;
+    stage.fake.set_gpus(vec![gpu(0)]);
+    stage.deploy("llama", 1).await;
+    stage.becomes("llama", S::Ready).await;
+    stage.update("llama").await;
+    let second = stage.when("llama", |it| it.version == 2 && it.lifecycle.status() == S::Ready).await;
+    let told =
+        second.lifecycle.history().iter().any(|entry| entry.message.contains("the older version stops"));
+    assert!(told, "{second:#?}");
+}
+
+#[tokio::test]
+async fn a_gpu_where_there_is_none_is_refused_with_a_word_on_what_to_do() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 1).await;
+    let failed = stage.becomes("llama", S::Error).await;
+    assert!(failed.lifecycle.message().contains("this host has 0"), "{failed:?}");
+}
+
+#[tokio::test]
+async fn what_runs_and_is_not_recorded_is_left_alone_and_reported() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let fake = Arc::clone(&stage.fake);
+    let empty = Arc::new(tempfile::tempdir().unwrap());
+    let other = Stage::on(empty, Arc::new(KeyRing::generate().unwrap()), fake).await;
+    other.until("it is reported", async || !other.registry.inner.runtimes.summary().strays.is_empty()).await;
+    other.deploy("llama", 0).await;
+    let ready = other.becomes("llama", S::Ready).await;
+    assert_eq!(ready.version, 1);
+    assert_eq!(other.running().await.len(), 2, "the one that was there, and its own");
+    assert!(!other.fake.calls().iter().any(|call| matches!(call, Call::Stop(_))));
+}

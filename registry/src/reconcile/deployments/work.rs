@@ -1,0 +1,186 @@
+//! What takes its time, off the loop: starting, stopping, reading. Each leaves its end in the memory.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use futures_util::StreamExt as _;
+use proto_shared::secret::ExposeSecret as _;
+use tokio::sync::watch;
+
+use super::launching;
+use super::memory::Memory;
+use super::seen::Work;
+use crate::Registry;
+use crate::domain::Timestamp;
+use crate::runtime::{
+    DeploymentId, Fault, FaultKind, InstanceId, Launch, LogQuery, MountSource, PullProgress, Runtime,
+};
+
+/// From SIGTERM to SIGKILL: model servers end what they are at.
+pub const STOP_GRACE: Duration = Duration::from_secs(30);
+/// Of a download, news are told this often.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+/// Of a log that ended, so many lines and characters are told.
+const LAST_LINES: u32 = 40;
+const LAST_CHARS_MAX: usize = 700;
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(5);
+
+pub fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// Brings an instance up, from its image to its start.
+pub async fn launch(
+    registry: Registry,
+    runtime: Arc<dyn Runtime>,
+    memory: Memory,
+    id: InstanceId,
+    spec: launching::Asked,
+    gpus: Vec<String>,
+) {
+    match bring_up(&registry, runtime.as_ref(), &memory, &id, &spec, gpus).await {
+        Ok(()) => memory.ended(&id, None),
+        Err(fault) => {
+            tracing::warn!(instance = %id, fault = %fault, "an instance did not start");
+            memory.failed(&id, fault, now());
+        }
+    }
+}
+
+async fn bring_up(
+    registry: &Registry,
+    runtime: &dyn Runtime,
+    memory: &Memory,
+    id: &InstanceId,
+    spec: &launching::Asked,
+    gpus: Vec<String>,
+) -> Result<(), Fault> {
+    let planned = launching::plan(registry, id, spec, gpus).await?;
+    if !planned.instance.gpus.is_empty() {
+        runtime.check(true).await?;
+    }
+    let (progress, seen) = watch::channel(PullProgress::default());
+    let prepared = runtime.prepare(&planned.instance.launch, planned.credentials.as_ref(), &progress);
+    let told = tell_progress(memory, id, &planned.instance.launch, seen);
+    tokio::select! {
+        prepared = prepared => prepared.map(drop)?,
+        () = told => {}
+    }
+    for mount in &planned.instance.mounts {
+        if let MountSource::Volume(volume) = mount.source() {
+            runtime.ensure_volume(volume).await?;
+        }
+    }
+    tracing::info!(instance = %id, runtime = runtime.name(), "starting an instance");
+    runtime.start(id, &planned.instance).await
+}
+
+/// Never ends by itself.
+async fn tell_progress(
+    memory: &Memory,
+    id: &InstanceId,
+    launch: &Launch,
+    mut seen: watch::Receiver<PullProgress>,
+) {
+    let Launch::Image { reference, .. } = launch else { return std::future::pending().await };
+    while seen.changed().await.is_ok() {
+        let progress = *seen.borrow_and_update();
+        memory.progress(id, format!("Pulling image {reference}: {}", how_far(&progress)), now());
+        tokio::time::sleep(PROGRESS_INTERVAL).await;
+    }
+    std::future::pending().await
+}
+
+fn how_far(progress: &PullProgress) -> String {
+    let PullProgress { bytes_done, bytes_total, layers_done, layers_total } = progress;
+    format!(
+        "{} of {}, {layers_done} of {layers_total} layers",
+        megabytes(*bytes_done),
+        megabytes(*bytes_total)
+    )
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{} MB", bytes.div_ceil(1_000_000))
+}
+
+pub async fn stop(runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
+    match runtime.stop(&id, STOP_GRACE).await {
+        Ok(()) => memory.ended(&id, Some(Work::Done)),
+        Err(fault) => {
+            tracing::warn!(instance = %id, fault = %fault, "an instance did not stop; trying again");
+            memory.failed(&id, fault, now());
+        }
+    }
+}
+
+/// The end of its log, with every key that is known blotted out.
+pub async fn read_last_words(registry: Registry, runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
+    let read = async {
+        let lines = runtime.logs(&id, LogQuery { tail: LAST_LINES, follow: false }).await.ok()?;
+        let lines: Vec<_> = lines.filter_map(async |line| line.ok()).collect().await;
+        Some(lines.join("\n"))
+    };
+    let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, read).await.ok().flatten().unwrap_or_default();
+    let words = redact(&words, registry.inner.config.ngc_api_key.as_ref().map(|key| key.expose_secret()));
+    memory.said(&id, last_chars(words.trim(), LAST_CHARS_MAX));
+}
+
+fn redact(text: &str, known: Option<&str>) -> String {
+    let text = known
+        .filter(|key| key.len() >= 4)
+        .map_or_else(|| text.to_owned(), |key| text.replace(key, "[redacted]"));
+    let is_key = |word: &str| {
+        ["nvapi-", "hf_", "sk-"].iter().any(|prefix| word.starts_with(prefix)) && word.len() > 12
+    };
+    let separators = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
+    text.split_inclusive(separators)
+        .map(|part| {
+            let word = part.trim_end_matches(separators);
+            if is_key(word) { part.replacen(word, "[redacted]", 1) } else { part.to_owned() }
+        })
+        .collect()
+}
+
+fn last_chars(text: &str, max: usize) -> String {
+    let skipped = text.chars().count().saturating_sub(max);
+    text.chars().skip(skipped).collect()
+}
+
+/// Removes the volumes of a deployment of which nothing runs.
+pub async fn remove_volumes(runtime: Arc<dyn Runtime>, memory: Memory, deployment: DeploymentId) {
+    let removed = async {
+        for volume in runtime.volumes().await?.into_iter().filter(|volume| volume.deployment == deployment) {
+            runtime.remove_volume(&volume).await?;
+        }
+        Ok::<_, Fault>(())
+    };
+    let work = match removed.await {
+        Ok(()) => Work::Done,
+        Err(fault) => Work::Failed { fault, at: now() },
+    };
+    memory.volumes_work(&deployment, work);
+}
+
+/// What no runtime should be asked for.
+pub fn invalid(message: impl Into<String>) -> Fault {
+    Fault::new(FaultKind::SpecInvalid, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_blotted_out_of_what_is_told() {
+        let text = "key=nvapi-abcdefghij12, token hf_abcdefghijklm\nmine: s3cr3t!";
+        assert_eq!(redact(text, Some("s3cr3t")), "key=[redacted], token [redacted]\nmine: [redacted]!");
+    }
+
+    #[test]
+    fn of_a_long_text_the_end_is_told() {
+        assert_eq!(last_chars("aébc", 3), "ébc");
+        assert_eq!(last_chars("", 3), "");
+    }
+}
