@@ -20,7 +20,8 @@ pub fn verdict(provider: &Provider, wait_s: u64, form: Output, at: &str) -> Resu
     match provider.status.as_str() {
         "READY" if form == Output::Table => show_usable(provider, at),
         "READY" => Ok(()),
-        "CREATED" | "PENDING" if wait_s == 0 => match form {
+        // Who does not wait is not told how it ended, however quick that was.
+        _ if wait_s == 0 => match form {
             Output::Table => {
                 output::say(&format!("provider {name} created; its models are being asked for; {look}"))
             }
@@ -102,6 +103,8 @@ mod tests {
             error.contains("the key was refused (401)") && error.contains("nimgate provider update p"),
             "{error}"
         );
+        // Who does not wait does not hear of it, however soon it failed.
+        assert!(verdict(&failed, 0, Output::Json, "").is_ok());
         let late = Provider { name: "p".into(), status: "CREATED".into(), ..Provider::default() };
         let error = verdict(&late, 15, Output::Json, " -w w").unwrap_err().to_string();
         assert!(error.contains("within 15 s") && error.contains("nimgate provider get p -w w"), "{error}");
