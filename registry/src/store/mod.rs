@@ -17,10 +17,8 @@ pub mod entities;
 mod error;
 pub mod filesets;
 mod filter;
-// Nothing carries plans out yet.
-#[allow(dead_code)]
-pub mod launching;
 pub mod instances;
+pub mod launching;
 pub mod leaving;
 pub mod lock;
 mod migrations;

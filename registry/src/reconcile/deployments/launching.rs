@@ -9,14 +9,14 @@ use rusqlite::Connection;
 use super::seen::Wanted;
 use super::work::invalid;
 use crate::Registry;
-use crate::domain::deployment_spec::{DeploymentSpec, Runs};
-use crate::domain::launch::{self, LaunchInput, LaunchPlan, LaunchSettings, MountKind, ServedModel, Weights};
-use crate::domain::{EntityId, Reference};
+use crate::domain::EntityId;
+use crate::domain::deployment_spec::{DeploymentSpec, Runs, SpecError};
+use crate::domain::launch::{self, LaunchInput, LaunchPlan, LaunchSettings, MountKind, ServedModel};
 use crate::error::Error;
 use crate::reconcile::instance_spec::{Means, Planned};
 use crate::runtime::{DeploymentId, Fault, FaultKind, InstanceId};
 use crate::store::instances::RuntimeKind;
-use crate::store::{filesets, models, secrets};
+use crate::store::{self, filesets, secrets};
 
 /// What a version of a deployment asks for.
 #[derive(Debug, Clone)]
@@ -80,38 +80,21 @@ struct LookedUp {
 
 fn look_up(connection: &Connection, own: &WorkspaceName, asked: &Asked) -> Result<LookedUp, Error> {
     let model = match &asked.model {
-        Some(name) => Some(served_model(connection, own, name)?),
+        Some(name) => Some(store::launching::served_model(connection, name)?.ok_or_else(|| {
+            Error::refused(
+                "model_entity_id",
+                format!("the model {name} is not there; create it, or leave it out"),
+            )
+        })?),
         None => None,
     };
-    let (workspace, name) = secrets::NGC_API_KEY;
-    let ngc_api_key = match secrets::exists(connection, workspace, name)? {
-        true => Reference::try_from(format!("{workspace}/{name}")).ok(),
-        false => None,
-    };
-    let refused =
-        |error: crate::domain::deployment_spec::SpecError| Error::refused(error.field, error.reason);
+    let refused = |error: SpecError| Error::refused(error.field, error.reason);
     let plugin = match launch::plugin_of(own, &asked.spec, model.as_ref()).map_err(refused)? {
         Some(fileset) => Some(filesets::referred(connection, own, &fileset)?.id),
         None => None,
     };
+    let ngc_api_key = store::launching::ngc_api_key(connection)?;
     Ok(LookedUp { model, settings: LaunchSettings { ngc_api_key, ..LaunchSettings::default() }, plugin })
-}
-
-fn served_model(connection: &Connection, own: &WorkspaceName, name: &str) -> Result<ServedModel, Error> {
-    let name = Reference::try_from(name.to_owned())
-        .map_err(|reason| Error::refused("model_entity_id", reason))?
-        .within(own);
-    let model = models::get(connection, name.workspace(own).as_str(), name.name().as_str())?;
-    let weights = match &model.document.body.fileset {
-        Some(fileset) => {
-            let fileset = fileset.within(&model.document.workspace);
-            let found = filesets::referred(connection, own, &fileset)?;
-            Some(Weights { fileset, storage: found.body.storage })
-        }
-        None => None,
-    };
-    let trust_remote_code = model.document.body.trust_remote_code;
-    Ok(ServedModel { name, spec: model.spec, trust_remote_code, weights })
 }
 
 /// The one `.py` file at the top of the fileset.

@@ -182,3 +182,6 @@ fn accept_or_tend(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
