@@ -17,7 +17,7 @@ pub mod recorder;
 pub mod wait;
 
 pub use home::{Ended, Home, Serving, free_address};
-pub use process::Process;
+pub use process::{Process, binary};
 pub use wait::{DEADLINE, eventually, within};
 
 /// Whether a missing tool is a failure instead of a reason to skip.

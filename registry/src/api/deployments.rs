@@ -18,9 +18,10 @@ use super::query::{self, Pairs};
 use super::reply::{self, Nulls, Reply};
 use super::schema::{ListParams, PageView};
 use crate::Registry;
+use crate::domain::DeploymentStatus;
 use crate::error::Error;
 use crate::store::deployments::{self, Versions};
-use crate::store::{providers, workspaces};
+use crate::store::{providers, routes, workspaces};
 
 pub fn routes() -> OpenApiRouter<Registry> {
     OpenApiRouter::new()
@@ -210,13 +211,17 @@ async fn models(State(registry): State<Registry>, Path((workspace, name)): Path<
     Ok(reply::object(StatusCode::OK, found.await?))
 }
 
+/// The gateway that passes the answer on first applies the routes that were there when it was read: what is said to
+/// be READY can be used.
 async fn version_of(registry: &Registry, workspace: String, name: String, version: Option<i64>) -> Reply {
-    let found = registry
-        .inner
-        .store
-        .read(move |connection| deployments::get(connection, &workspace, &name, version))
-        .await?;
-    Ok(reply::object(StatusCode::OK, Deployment::from(found)))
+    let found = registry.inner.store.read(move |connection| {
+        let found = deployments::get(connection, &workspace, &name, version)?;
+        let is_ready = found.lifecycle.status() == DeploymentStatus::Ready;
+        let generation = if is_ready { Some(routes::generation(connection)?) } else { None };
+        Ok((found, generation))
+    });
+    let (found, generation) = found.await?;
+    Ok(reply::with_generation(reply::object(StatusCode::OK, Deployment::from(found)), generation))
 }
 
 /// The answer has a body, `null`: the platform's SDK reads one.

@@ -28,6 +28,13 @@ pub struct RouteCache {
     catalogue: Option<(i64, Arc<Catalogue>)>,
 }
 
+/// Of the routes as they are stored.
+pub fn generation(connection: &Connection) -> Result<u64, Error> {
+    let generation: i64 =
+        connection.prepare_cached("SELECT generation FROM registry")?.query_row([], |row| row.get(0))?;
+    Ok(u64::try_from(generation).unwrap_or_default())
+}
+
 impl RouteCache {
     /// Reads one consistent state. `connection` must be inside a transaction.
     pub fn read(&mut self, connection: &Connection) -> Result<RouteState, Error> {

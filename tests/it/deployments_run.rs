@@ -1,0 +1,163 @@
+//! Deployments that really run: simulated model servers as processes of this host, and in containers.
+
+use std::path::PathBuf;
+
+use integration_tests::{Home, Serving, binary, eventually};
+use serde_json::{Value, json};
+
+use crate::at::At;
+
+/// What a simulated NIM serves when it is told nothing.
+const MODEL: &str = "sim-echo-8b";
+const IMAGE: &str = "nimgate/nim-sim:test";
+
+async fn serving_on(runtime: &str) -> At {
+    let home = Home::new().await;
+    let gateway = home.up(&["--runtime", runtime]).await;
+    At { home, gateway }
+}
+
+/// The config of a command that serves, beside these arguments of it.
+fn command(args: &[&str]) -> String {
+    let program: PathBuf = binary("nim-sim");
+    let mut command = vec![program.to_str().unwrap(), "--listen", "127.0.0.1:{port}"];
+    command.extend(args);
+    json!({
+        "engine": "generic",
+        "model_spec": {},
+        "executor_config": { "gpu": 0, "command": command, "health_check_path": "/v1/health/ready" },
+    })
+    .to_string()
+}
+
+async fn chat(gateway: &Serving) -> u16 {
+    let body = json!({ "model": MODEL, "messages": [{ "role": "user", "content": "hello" }] });
+    gateway.post("/v1/chat/completions", &body).await.map_or(0, |reply| reply.status.as_u16())
+}
+
+async fn provider_url(at: &At, name: &str) -> String {
+    at.json(&format!("provider get {name}")).await["host_url"].as_str().unwrap().to_owned()
+}
+
+/// After a kill: the same data, and another process.
+async fn killed_and_started_again(at: At, runtime: &str) -> At {
+    let At { home, mut gateway } = at;
+    gateway.process.kill().await;
+    let gateway = home.up(&["--runtime", runtime]).await;
+    At { home, gateway }
+}
+
+async fn versions(at: &At, name: &str) -> Vec<Value> {
+    at.json(&format!("deployment versions {name}")).await.as_array().unwrap().clone()
+}
+
+#[tokio::test]
+async fn a_command_is_run_routed_adopted_after_a_kill_and_removed() {
+    let at = serving_on("process").await;
+    let said = at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done().stdout;
+    assert!(said.contains("Running and ready at http://127.0.0.1:"), "{said}");
+    assert_eq!(chat(&at.gateway).await, 200, "what is READY can be used at once");
+    let before = provider_url(&at, "sim").await;
+
+    let at = killed_and_started_again(at, "process").await;
+    eventually("it is served again", async || (chat(&at.gateway).await == 200).then_some(())).await;
+    at.fed("deploy other --wait --file -", &command(&["--model", "other"])).await.expect_done();
+    assert_eq!(provider_url(&at, "sim").await, before, "what runs was adopted");
+
+    for name in ["sim", "other"] {
+        at.done(&format!("deployment delete {name} --wait")).await;
+    }
+    assert_eq!(at.names("provider list").await, Vec::<String>::new());
+    let address = before.trim_start_matches("http://").to_owned();
+    assert!(tokio::net::TcpStream::connect(address).await.is_err(), "nothing runs any more");
+}
+
+#[tokio::test]
+async fn a_command_that_ends_fails_the_wait_with_its_last_words() {
+    let at = serving_on("process").await;
+    let fed = at.fed("deploy sim --wait --file -", &command(&["--no-such-flag"])).await;
+    assert_eq!(fed.code, Some(1), "{}", fed.stdout);
+    let told = format!("{}{}", fed.stdout, fed.stderr);
+    assert!(told.contains("before it was ready") && told.contains("--no-such-flag"), "{told}");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
+async fn an_update_under_load_fails_no_request() {
+    let at = serving_on("process").await;
+    at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done();
+    let before = provider_url(&at, "sim").await;
+    let (statuses, updated) = tokio::join!(
+        async {
+            let mut statuses = Vec::new();
+            while versions(&at, "sim").await.len() != 1
+                || statuses.is_empty()
+                || provider_url(&at, "sim").await == before
+            {
+                for _ in 0..5 {
+                    statuses.push(chat(&at.gateway).await);
+                }
+            }
+            statuses
+        },
+        at.done("deployment update sim --config sim --wait"),
+    );
+    assert!(updated.contains("ready"), "{updated}");
+    assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    at.done("deployment delete sim --wait").await;
+}
+
+/// Whether containers of the simulated NIM can be run here; with `CI=true` they must be.
+async fn has_containers() -> bool {
+    let mut docker = tokio::process::Command::new("docker");
+    let found = docker.args(["image", "inspect", IMAGE]).output().await;
+    let found = found.is_ok_and(|output| output.status.success());
+    let why = "skipped: no container engine, or no image nimgate/nim-sim:test; run tests/nim-sim/image";
+    assert!(found || std::env::var("CI").as_deref() != Ok("true"), "{why}");
+    if !found {
+        eprintln!("{why}");
+    }
+    found
+}
+
+#[tokio::test]
+async fn a_container_is_run_routed_adopted_after_a_kill_made_again_and_removed() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    at.done(&format!("deploy sim --image {IMAGE} --gpus 0 --wait")).await;
+    assert_eq!(chat(&at.gateway).await, 200);
+    let before = provider_url(&at, "sim").await;
+    let at = killed_and_started_again(at, "docker").await;
+    at.done(&format!("deploy other --image {IMAGE} --gpus 0 --wait")).await;
+    assert_eq!(provider_url(&at, "sim").await, before, "what runs was adopted");
+
+    let port = before.rsplit(':').next().unwrap().to_owned();
+    let remove = format!("docker rm -f $(docker ps -q --filter publish={port})");
+    let mut shell = tokio::process::Command::new("sh");
+    assert!(shell.args(["-c", &remove]).output().await.unwrap().status.success());
+    let back =
+        async || (provider_url(&at, "sim").await != before && chat(&at.gateway).await == 200).then_some(());
+    eventually("it is made again", back).await;
+
+    for name in ["sim", "other"] {
+        at.done(&format!("deployment delete {name} --wait")).await;
+    }
+    assert_eq!(at.names("provider list").await, Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn an_image_that_is_not_there_and_a_gpu_that_is_not_there_say_what_to_do() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    let missing = at.fails("deploy one --image 127.0.0.1:9/nope:1 --gpus 0 --wait --timeout-s 5", 1).await;
+    assert!(missing.contains("can't be reached") && missing.contains("try 1 of 5"), "{missing}");
+    let gpus = at.run(&format!("deploy two --image {IMAGE} --gpus 64 --wait")).await;
+    assert!(format!("{}{}", gpus.stdout, gpus.stderr).contains("64 GPU"), "{}", gpus.stderr);
+    for name in ["one", "two"] {
+        at.done(&format!("deployment delete {name} --wait")).await;
+    }
+}
