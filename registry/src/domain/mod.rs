@@ -15,7 +15,7 @@ pub mod extra_headers;
 pub mod fileset;
 pub mod filter;
 pub mod id;
-// Nothing carries plans out yet.
+// Adapters are not placed yet.
 #[allow(dead_code, unused_imports)]
 pub mod launch;
 pub mod model;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::Runtimes;
 use super::launching::{self, Asked};
 use super::memory::Memory;
+use super::plan::is_alive;
 use super::seen::{RoutingProvider, Seen, Version};
 use super::work::now;
 use crate::Registry;
@@ -50,8 +51,7 @@ pub async fn look(
             routed.insert(version.deployment.clone(), routing);
         }
     }
-    let needs_gpus =
-        versions.iter().any(|version| version.wanted.as_ref().is_ok_and(|wanted| wanted.gpus > 0));
+    let needs_gpus = versions.iter().any(waits_for_gpus);
     let is_used = |kind| versions.iter().any(|version| version.runtime == Some(kind));
     let listings = runtimes.list(is_used).await;
     let gpus = if needs_gpus { Some(runtimes.gpus().await) } else { None };
@@ -96,6 +96,13 @@ fn version(stored: StoredVersion, records: &[Record], specs: &mut BTreeMap<i64, 
 fn state(deployment: &Deployment) -> SeenState {
     let lifecycle = &deployment.lifecycle;
     SeenState { seq: deployment.seq, status: lifecycle.status(), since: lifecycle.since() }
+}
+
+/// The driver is asked only when somebody is to get a GPU.
+fn waits_for_gpus(version: &Version) -> bool {
+    let wants_some = version.wanted.as_ref().is_ok_and(|wanted| wanted.gpus > 0);
+    let has_some = version.records.iter().any(|record| record.ending.is_none());
+    wants_some && !has_some && is_alive(version)
 }
 
 /// Names are checked where they come in; one that does not fit is of no deployment of ours.

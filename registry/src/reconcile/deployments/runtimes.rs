@@ -118,14 +118,19 @@ impl Runtimes {
                 None => Listing::Absent(absent(kind, None)),
                 Some(offered) => match ask(offered).await {
                     Ok(instances) => {
-                        self.note(kind, None);
+                        if self.note(kind, None) {
+                            tracing::info!(runtime = kind.as_str(), "a runtime answers again");
+                        }
                         Listing::Here(
                             instances.into_iter().map(|instance| (instance.id.clone(), instance)).collect(),
                         )
                     }
                     Err(fault) => {
-                        self.note(kind, Some(fault.message.clone()));
-                        if offered.is_required || is_used(kind) {
+                        let is_missed = offered.is_required || is_used(kind);
+                        if self.note(kind, Some(fault.message.clone())) && is_missed {
+                            tracing::warn!(runtime = kind.as_str(), %fault, "a runtime can't be asked");
+                        }
+                        if is_missed {
                             Listing::Away(format!("{} can't be asked: {}", kind.as_str(), fault.message))
                         } else {
                             Listing::Absent(absent(kind, Some(&fault)))
@@ -138,14 +143,11 @@ impl Runtimes {
         listings
     }
 
-    fn note(&self, kind: RuntimeKind, fault: Option<String>) {
+    /// Says whether that is news.
+    fn note(&self, kind: RuntimeKind, fault: Option<String>) -> bool {
         let mut summary = self.inner.summary.lock();
         let before = summary.runtimes.insert(kind.as_str(), fault.clone()).flatten();
-        match (before, fault) {
-            (None, Some(fault)) => tracing::warn!(runtime = kind.as_str(), fault, "a runtime can't be asked"),
-            (Some(_), None) => tracing::info!(runtime = kind.as_str(), "a runtime answers again"),
-            _ => {}
-        }
+        before != fault
     }
 
     /// Of this host; none when nobody can tell.
