@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use integration_tests::{Home, Serving, binary, eventually};
+use integration_tests::{Home, Serving, binary, client, eventually, in_ci};
 use serde_json::{Value, json};
 
 use crate::at::At;
@@ -113,7 +113,7 @@ async fn has_containers() -> bool {
     let found = docker.args(["image", "inspect", IMAGE]).output().await;
     let found = found.is_ok_and(|output| output.status.success());
     let why = "skipped: no container engine, or no image nimgate/nim-sim:test; run tests/nim-sim/image";
-    assert!(found || std::env::var("CI").as_deref() != Ok("true"), "{why}");
+    assert!(found || !in_ci(), "{why}");
     if !found {
         eprintln!("{why}");
     }
@@ -160,4 +160,63 @@ async fn an_image_that_is_not_there_and_a_gpu_that_is_not_there_say_what_to_do()
     for name in ["one", "two"] {
         at.done(&format!("deployment delete {name} --wait")).await;
     }
+}
+
+/// Whether the model behind this URL takes requests.
+async fn set_ready(url: &str, ready: bool) {
+    let address = url.trim_start_matches("http://").parse().unwrap();
+    let request = client::request(http::Method::PUT, "/__sim/ready", Some(&json!(ready)));
+    assert_eq!(client::send(address, request).await.unwrap().status, 204);
+}
+
+#[tokio::test]
+async fn what_is_not_ready_any_more_is_out_of_rotation_until_it_is_again() {
+    let at = serving_on("process").await;
+    at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done();
+    let url = provider_url(&at, "sim").await;
+    let status =
+        async |word: &str, name: &str| at.json(&format!("{word} get {name}")).await["status"].clone();
+
+    set_ready(&url, false).await;
+    eventually("it is not ready", async || (status("deployment", "sim").await == "PENDING").then_some(()))
+        .await;
+    assert_eq!(status("provider", "sim").await, "PENDING", "it is not called dead");
+    eventually("nobody serves the model", async || (chat(&at.gateway).await != 200).then_some(())).await;
+    set_ready(&url, true).await;
+    eventually("it is ready", async || (status("deployment", "sim").await == "READY").then_some(())).await;
+    assert_eq!(chat(&at.gateway).await, 200);
+    assert_eq!(provider_url(&at, "sim").await, url, "it is the same instance");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
+async fn kills_at_any_point_leave_one_instance_of_each_and_nothing_else() {
+    let mut at = serving_on("process").await;
+    at.fed("dc create sim --file -", &command(&[])).await.expect_done();
+    for round in 0_u64..8 {
+        let name = format!("d{}", round % 3);
+        // Some of them are refused, as the one before is on its way.
+        let order = match round % 4 {
+            3 => format!("deployment delete {name}"),
+            2 => format!("deployment update {name} --config sim"),
+            _ => format!("deployment create {name} --config sim"),
+        };
+        at.run(&order).await;
+        // Each round is killed a little later in the life of what it asked for.
+        tokio::time::sleep(std::time::Duration::from_millis(25 * round)).await;
+        at = killed_and_started_again(at, "process").await;
+    }
+    let folder = at.home.path().join("data/processes/instances");
+    let instances = || std::fs::read_dir(&folder).unwrap().count();
+    let settled = async || {
+        let list = at.json("deployment list").await;
+        let all = list.as_array().unwrap();
+        let are_ready = all.iter().all(|deployment| deployment["status"] == "READY");
+        (are_ready && instances() == all.len()).then_some(all.len())
+    };
+    assert!(eventually("each that is wanted runs once", settled).await > 0);
+    for name in at.names("deployment list").await {
+        at.done(&format!("deployment delete {name} --wait")).await;
+    }
+    assert_eq!(instances(), 0);
 }
