@@ -116,6 +116,8 @@ impl Nimgate {
                 command.env_remove(name);
             }
         }
+        // Deployments of a bench are objects only: nothing is started for them.
+        command.env("NIMGATE_RUNTIME", "none");
         command.env("HOME", &self.folder).env_remove("XDG_CONFIG_HOME").env_remove("XDG_DATA_HOME");
         command
     }
