@@ -119,7 +119,7 @@ pub async fn stop(runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
 pub async fn read_last_words(registry: Registry, runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
     let read = async {
         let lines = runtime.logs(&id, LogQuery { tail: LAST_LINES, follow: false }).await.ok()?;
-        let lines: Vec<_> = lines.filter_map(async |line| line.ok()).collect().await;
+        let lines: Vec<_> = lines.filter_map(|line| std::future::ready(line.ok())).collect().await;
         Some(lines.join("\n"))
     };
     let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, read).await.ok().flatten().unwrap_or_default();
