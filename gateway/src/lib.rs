@@ -1,6 +1,6 @@
 //! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
 //!
-//! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`h1`], [`headers`], [`cors`],
+//! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`dialect`], [`h1`], [`headers`], [`cors`],
 //! [`caller`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
 //! table fresh; [`server`] wires it all.
 
@@ -10,6 +10,7 @@ pub mod body;
 pub mod caller;
 pub mod config;
 pub mod cors;
+pub mod dialect;
 pub mod engine;
 pub mod explain;
 pub mod failover;

@@ -7,6 +7,7 @@
 //! - Wire types tolerate unknown fields, so an older gateway accepts a newer registry's snapshot.
 
 pub mod auth_template;
+pub mod backend;
 pub mod caller;
 pub mod egress;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod secret;
 pub mod snapshot;
 
 pub use auth_template::AuthTemplate;
+pub use backend::{Backend, BackendFormat};
 pub use caller::Caller;
 pub use error::ErrorBody;
 pub use host_url::HostUrl;

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::auth_template::AuthTemplate;
+use crate::backend::Backend;
 use crate::host_url::HostUrl;
 use crate::names::{ModelName, ProviderName, SecretName, WorkspaceName};
 use crate::secret::SealedSecret;
@@ -33,6 +34,9 @@ pub struct ProviderRoute {
     pub workspace: WorkspaceName,
     pub name: ProviderName,
     pub host_url: HostUrl,
+    /// Where it is served, when that is at several addresses; empty: at `host_url` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<HostUrl>,
     /// The key, sealed under the installation's master key; absent: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SealedSecret>,
@@ -53,6 +57,9 @@ pub struct ProviderRoute {
     pub timeouts: UpstreamTimeouts,
     #[serde(default)]
     pub replay: Replay,
+    /// Which dialect it speaks, and how.
+    #[serde(default)]
+    pub backend: Backend,
     /// True once discovery has found the provider usable (status READY).
     #[serde(default)]
     pub ready: bool,

@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
 use proto_shared::{
-    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName, WorkspaceName,
+    Backend, Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName,
+    WorkspaceName,
 };
 
 use super::model::prefer;
@@ -33,6 +34,7 @@ impl KeyedProvider {
             workspace: workspace.clone(),
             name: name.clone(),
             host_url: spec.host_url.clone(),
+            replicas: Vec::new(),
             api_key: self.key.clone(),
             missing_secret: self.missing_secret().cloned(),
             auth_header_format: spec.auth_header_format.clone().unwrap_or_default(),
@@ -42,6 +44,7 @@ impl KeyedProvider {
             required_extra_body: spec.required_extra_body.clone().unwrap_or_default(),
             timeouts: spec.timeouts,
             replay: spec.replay,
+            backend: Backend::default(),
             ready: *status == ProviderStatus::Ready && !self.provider.withheld,
         }
     }

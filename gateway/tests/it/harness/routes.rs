@@ -63,6 +63,8 @@ impl Routes {
             required_extra_body: Default::default(),
             timeouts: UpstreamTimeouts::default(),
             replay: Default::default(),
+            replicas: Vec::new(),
+            backend: Default::default(),
             ready: true,
         };
         change(&mut provider);
