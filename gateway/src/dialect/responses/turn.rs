@@ -11,6 +11,8 @@ pub struct Turn {
     pub stream: bool,
     /// Reasoning is told apart from text.
     pub reasoning: bool,
+    /// Tool calls come signed, and the signature goes to the client in their ids.
+    pub thought_signatures: bool,
     pub echo: Echo,
     pub tools: ToolNames,
 }
