@@ -15,7 +15,7 @@ use hyper::body::Incoming;
 use serde_json::{Value, json};
 
 pub(crate) const PREFIX: &str = "/__sim/";
-const MAX_CONTROL_BYTES: usize = 64 * 1024;
+const MAX_CONTROL_BYTES: usize = 1024 * 1024;
 
 pub(crate) async fn answer(
     parts: &Parts,
@@ -49,8 +49,18 @@ pub(crate) async fn answer(
             }
             Err(_) => Refusal::bad_request(Some("ready"), "send `true` or `false`").into(),
         },
+        (&Method::GET, "script") => Answer::ok(&json!({ "waiting": shared.script.waiting() })),
+        (&Method::PUT, "script") => match shared.script.extend(&text) {
+            Ok(()) => Answer::empty(StatusCode::NO_CONTENT),
+            Err(error) => Refusal::bad_request(Some("script"), error).into(),
+        },
+        (&Method::DELETE, "script") => {
+            shared.script.clear();
+            Answer::empty(StatusCode::NO_CONTENT)
+        }
         (_, "requests") => Answer::method_not_allowed("GET, DELETE"),
         (_, "stats") => Answer::method_not_allowed("GET"),
+        (_, "script") => Answer::method_not_allowed("GET, PUT, DELETE"),
         (_, "fault" | "ready") => Answer::method_not_allowed("PUT"),
         _ => Answer::not_found(),
     })

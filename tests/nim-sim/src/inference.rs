@@ -80,6 +80,9 @@ fn usage(prompt: usize, completion: usize) -> Value {
 }
 
 pub(crate) fn chat(ask: &Ask<'_>, shared: &Shared) -> Answer {
+    if let Some(scripted) = shared.script.take(&ask.inbox.bytes) {
+        return scripted;
+    }
     chat_or_error(ask, shared).unwrap_or_else(Answer::from)
 }
 

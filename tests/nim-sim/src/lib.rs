@@ -29,6 +29,7 @@ mod inference;
 mod options;
 mod record;
 mod routes;
+mod script;
 mod server;
 mod service;
 mod socket;

@@ -4,6 +4,7 @@ use crate::catalog::Catalog;
 use crate::fault::{Fault, FaultError, Scope};
 use crate::options::SimOptions;
 use crate::record::Recorder;
+use crate::script::Script;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub struct Stats {
 pub(crate) struct Shared {
     pub catalog: RwLock<Catalog>,
     pub recorder: Arc<Recorder>,
+    pub script: Script,
     pub token_gap: Duration,
     pub api_key: Option<String>,
     pub open_connections: Arc<AtomicU64>,
@@ -41,6 +43,7 @@ impl Shared {
         Ok(Self {
             catalog: RwLock::new(Catalog { models: options.models.clone(), loras: options.loras.clone() }),
             recorder: Recorder::new(),
+            script: Script::default(),
             token_gap: Duration::from_millis(options.token_ms),
             api_key: options.api_key.clone(),
             open_connections: Arc::default(),

@@ -28,7 +28,12 @@ pub(crate) enum Frame {
     Token(String),
     /// Anything else in JSON: goes with what came before it.
     Note(String),
+    /// Bytes as they are.
+    Raw(String),
+    Pause(Duration),
     Done,
+    /// The connection closes here.
+    Cut,
 }
 
 pub(crate) type Frames = Box<dyn Iterator<Item = Frame> + Send>;
@@ -51,18 +56,24 @@ pub(crate) fn events(frames: Frames, token_gap: Duration, fault: &Fault) -> Step
             let is_token = matches!(frame, Frame::Token(_));
             tokens += usize::from(is_token);
             let gap = (is_token && tokens > 1 && !token_gap.is_zero()).then_some(Step::Pause(token_gap));
-            gap.into_iter().chain([Step::Data(encode(&frame, index, crlf, comments))])
+            gap.into_iter().chain([step(frame, index, crlf, comments)])
         },
     );
     Box::new(steps)
 }
 
-fn encode(frame: &Frame, index: usize, crlf: bool, comments: bool) -> Bytes {
+fn step(frame: Frame, index: usize, crlf: bool, comments: bool) -> Step {
+    match frame {
+        Frame::Token(data) | Frame::Note(data) => Step::Data(encode(&data, index, crlf, comments)),
+        Frame::Done => Step::Data(encode("[DONE]", index, crlf, comments)),
+        Frame::Raw(text) => Step::Data(text.into()),
+        Frame::Pause(gap) => Step::Pause(gap),
+        Frame::Cut => Step::Cut(CutKind::Fin),
+    }
+}
+
+fn encode(data: &str, index: usize, crlf: bool, comments: bool) -> Bytes {
     let end = if crlf { "\r\n" } else { "\n" };
-    let data = match frame {
-        Frame::Token(data) | Frame::Note(data) => data,
-        Frame::Done => "[DONE]",
-    };
     let mut text = String::with_capacity(data.len() + 64);
     if comments {
         if index.is_multiple_of(2) {
