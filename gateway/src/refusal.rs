@@ -256,7 +256,7 @@ impl Refusal {
             }
             R::ContentEncoding => {
                 return "this route reads \"model\" from the body, which must not be compressed: \
-                        drop Content-Encoding, or use the provider route"
+                        drop Content-Encoding, or use the route of a provider that pins no model"
                     .into();
             }
             R::BodyTooLarge { limit_bytes } => format!(

@@ -17,11 +17,21 @@ use super::track::{Found, Tracker};
 /// Where the served name stands in a reply, quotes included.
 pub type Spans = SmallVec<[Range<usize>; 4]>;
 
+/// The longest name that gives way where any name does.
+const LONGEST_ANY_NAME_BYTES: usize = 512;
+
 /// Which name is to be replaced by which.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelRewrite {
-    served: Box<str>,
+    replaced: Replaced,
     replacement: Box<[u8]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Replaced {
+    Served(Box<str>),
+    /// Whatever the upstream calls the model, up to a length.
+    Any,
 }
 
 impl ModelRewrite {
@@ -30,8 +40,12 @@ impl ModelRewrite {
         if served == public_id {
             return None;
         }
-        let replacement = serde_json::Value::from(public_id).to_string().into_bytes().into();
-        Some(Self { served: served.into(), replacement })
+        Some(Self { replaced: Replaced::Served(served.into()), replacement: quoted(public_id) })
+    }
+
+    /// Replaces any name of a model.
+    pub fn of_any(public_id: &str) -> Self {
+        Self { replaced: Replaced::Any, replacement: quoted(public_id) }
     }
 
     /// What stands in the place of the served name: a JSON string with its quotes.
@@ -41,22 +55,32 @@ impl ModelRewrite {
 
     /// Bytes of the longest spelling of the served name with its quotes: the most that is ever withheld.
     pub fn longest_value(&self) -> usize {
-        self.served.len() * LONGEST_SPELLING + 2
+        match &self.replaced {
+            Replaced::Served(name) => name.len() * LONGEST_SPELLING + 2,
+            Replaced::Any => LONGEST_ANY_NAME_BYTES + 2,
+        }
     }
 
     /// Whether `held` and `seen` together are the served name with its quotes.
     pub(super) fn is_served(&self, held: &[u8], seen: &[u8]) -> bool {
         if held.is_empty() {
-            return unquoted(seen).is_some_and(|raw| spells(raw, &self.served));
+            return self.spells_replaced(seen);
         }
-        let whole = [held, seen].concat();
-        unquoted(&whole).is_some_and(|raw| spells(raw, &self.served))
+        self.spells_replaced(&[held, seen].concat())
+    }
+
+    fn spells_replaced(&self, value: &[u8]) -> bool {
+        unquoted(value).is_some_and(|raw| match &self.replaced {
+            Replaced::Served(name) => spells(raw, name),
+            Replaced::Any => true,
+        })
     }
 
     /// Whether `held` and `seen` together can be the beginning of the served name. After an escape this says yes.
     pub(super) fn may_be_served(&self, held: &[u8], seen: &[u8]) -> bool {
+        let Replaced::Served(name) = &self.replaced else { return true };
         let mut raw = held.iter().chain(seen).skip(1);
-        let mut served = self.served.bytes();
+        let mut served = name.bytes();
         loop {
             match (raw.next(), served.next()) {
                 (None, _) | (Some(b'\\'), Some(_)) => return true,
@@ -65,6 +89,10 @@ impl ModelRewrite {
             }
         }
     }
+}
+
+fn quoted(name: &str) -> Box<[u8]> {
+    serde_json::Value::from(name).to_string().into_bytes().into()
 }
 
 fn unquoted(value: &[u8]) -> Option<&[u8]> {

@@ -38,10 +38,16 @@ pub enum Choice {
 }
 
 impl Choice {
-    fn candidate(&self, n: usize) -> Option<Candidate<'_>> {
+    /// The `n`th candidate for a request with this body.
+    fn candidate(&self, n: usize, body: &Body<'_>) -> Option<Candidate<'_>> {
         match self {
             Self::Provider(provider) => {
-                (n == 0).then_some(Candidate { provider, served: None, rewrite: None })
+                let pinned = provider.pinned.as_ref().filter(|_| matches!(body, Body::Json(..)));
+                (n == 0).then_some(Candidate {
+                    provider,
+                    served: pinned.map(|pinned| &pinned.json),
+                    rewrite: pinned.map(|pinned| &pinned.echo),
+                })
             }
             Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
                 provider: &candidate.provider,
@@ -94,7 +100,7 @@ pub async fn forward(
     let mut last = Refusal::Overloaded;
     let mut fresh = false;
     let (mut at, mut attempts) = (0, 0);
-    while let Some(candidate) = choice.candidate(at)
+    while let Some(candidate) = choice.candidate(at, &forward.body)
         && attempts < app.limits.attempts_max
     {
         attempts += 1;

@@ -210,16 +210,24 @@ enum Reading {
     Through,
     /// Read whole: the provider has members of its own to put in.
     Whole,
-    /// Read whole and scanned: the served name goes in, and perhaps the model comes out.
+    /// Read whole and scanned: the served or pinned name goes in, and perhaps the model comes out.
     Scan,
 }
 
-/// Provider routes change nothing, unless the provider has body members of its own. Model routes put
-/// the served name into JSON bodies; others pass. OpenAI routes need a JSON body: it names the model.
+/// Provider routes change nothing, unless the provider has body members of its own or pins a model.
+/// Model routes put the served name into JSON bodies; others pass. OpenAI routes need a JSON body: it
+/// names the model.
 fn reading(choice: Option<&Choice>, request: RequestView<'_>) -> Result<Reading, Refusal> {
     let (json, encoded) = (is_json(request.fields), is_encoded(request.fields));
     let empty = request.body == BodyLength::Empty;
     match choice {
+        Some(Choice::Provider(provider)) if provider.pinned.is_some() && json && !empty => {
+            if encoded {
+                Err(Refusal::ContentEncoding)
+            } else {
+                Ok(Reading::Scan)
+            }
+        }
         Some(Choice::Provider(provider)) if provider.extra_body.is_some() && json && !encoded && !empty => {
             Ok(Reading::Whole)
         }

@@ -8,7 +8,7 @@ use http::{HeaderName, HeaderValue};
 use proto_shared::secret::ExposeSecret;
 use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
-use crate::body::ExtraBody;
+use crate::body::{ExtraBody, ModelRewrite};
 use crate::upstream::endpoint::Endpoint;
 
 pub struct Provider {
@@ -24,11 +24,28 @@ pub struct Provider {
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Set when the provider has default or required body members.
     pub extra_body: Option<ExtraBody>,
+    /// Sent in the place of whatever model a request names, or does not name.
+    pub pinned: Option<PinnedModel>,
     /// The key itself, to scrub it from error answers. Empty: no key.
     pub key: Box<[u8]>,
     pub replay_safe: bool,
     /// Connections, addresses and metrics: outlives tables.
     pub endpoint: Arc<Endpoint>,
+}
+
+/// The one model that a provider is asked for.
+pub struct PinnedModel {
+    pub name: Box<str>,
+    /// As a JSON string, quotes included.
+    pub json: Bytes,
+    /// What shows it in replies, whatever the provider calls it there.
+    pub echo: Arc<ModelRewrite>,
+}
+
+impl PinnedModel {
+    fn new(name: &str) -> Self {
+        Self { name: name.into(), json: json_string(name), echo: Arc::new(ModelRewrite::of_any(name)) }
+    }
 }
 
 /// Why one provider of a snapshot can't be used. It keeps its place in the table, unusable, so that
@@ -78,7 +95,8 @@ impl Provider {
             fixed_lines: header_lines(&fixed),
             fixed_headers: fixed,
             default_headers: defaults,
-            extra_body: ExtraBody::new(&route.default_extra_body, &route.required_extra_body),
+            extra_body: extra_body(route),
+            pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
             endpoint,
@@ -89,6 +107,21 @@ impl Provider {
     pub fn owns_header(&self, name: &[u8]) -> bool {
         self.fixed_headers.iter().any(|(own, _)| own.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
+}
+
+/// What the provider adds to bodies. A pinned model is the only one.
+fn extra_body(route: &ProviderRoute) -> Option<ExtraBody> {
+    let (default, required) = (&route.default_extra_body, &route.required_extra_body);
+    if route.backend.pinned_model.is_none() || !required.contains_key("model") {
+        return ExtraBody::new(default, required);
+    }
+    let mut required = required.clone();
+    required.remove("model");
+    ExtraBody::new(default, &required)
+}
+
+pub(super) fn json_string(text: &str) -> Bytes {
+    serde_json::Value::from(text).to_string().into()
 }
 
 fn header_name(name: &str) -> Result<HeaderName, ProviderError> {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use proto_shared::secret::SecretError;
 use proto_shared::{Keys, ModelRoute, RouteSnapshot};
 
-use super::provider::{Provider, ProviderError};
+use super::provider::{Provider, ProviderError, json_string};
 use crate::body::ModelRewrite;
 use crate::upstream::endpoint::Endpoints;
 
@@ -64,7 +64,7 @@ pub struct WorkspaceView<'t> {
 /// One provider that may serve a model, with everything the body needs prepared.
 pub struct CandidateRoute {
     pub provider: Arc<Provider>,
-    /// The served name as a JSON string, quotes included.
+    /// The served name, or the model that the provider pins, as a JSON string, quotes included.
     pub served_json: Bytes,
     /// How replies get the public id back; none when both names are equal.
     pub rewrite: Option<Arc<ModelRewrite>>,
@@ -100,10 +100,11 @@ impl RouteTable {
                         return None;
                     }
                 };
+                let name = provider.pinned.as_ref().map_or(&*candidate.served_name, |pinned| &pinned.name);
                 Some(CandidateRoute {
                     provider: Arc::clone(provider),
-                    served_json: json_string(&candidate.served_name),
-                    rewrite: ModelRewrite::new(&candidate.served_name, &public_id).map(Arc::new),
+                    served_json: json_string(name),
+                    rewrite: ModelRewrite::new(name, &public_id).map(Arc::new),
                 })
             });
             let usable = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
@@ -177,8 +178,4 @@ fn aliases(route: &ModelRoute) -> impl Iterator<Item = &str> {
     let served = route.candidates.iter().map(|candidate| candidate.served_name.as_str());
     let served = route.aliases.is_none().then_some(served).into_iter().flatten();
     served.chain(route.aliases.iter().flatten().map(String::as_str))
-}
-
-fn json_string(text: &str) -> Bytes {
-    serde_json::Value::from(text).to_string().into()
 }

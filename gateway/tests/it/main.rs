@@ -25,6 +25,7 @@ mod hygiene;
 mod leaving;
 mod limits;
 mod names;
+mod pinned;
 mod routes;
 mod streaming;
 mod tls;

@@ -75,6 +75,22 @@ fn json_out(input: &str) -> String {
 }
 
 #[test]
+fn any_name_gives_way_where_the_model_is_pinned_wherever_it_is_cut() {
+    let input =
+        r#"{"model":"x","a":{"model":"y"},"message":{"model":"\u00e9 \"z\""},"response":{"model":null}}"#;
+    let expected = r#"{"model":"pin","a":{"model":"y"},"message":{"model":"pin"},"response":{"model":null}}"#;
+    for cut in 0..=input.len() {
+        let (head, tail) = input.split_at(cut);
+        let rewrite = Arc::new(ModelRewrite::of_any("pin"));
+        let (mut rewriter, mut out) = (JsonRewriter::new(rewrite), BytesMut::new());
+        rewriter.feed(head.as_bytes(), &mut out);
+        rewriter.feed(tail.as_bytes(), &mut out);
+        rewriter.finish(&mut out);
+        assert_eq!(String::from_utf8_lossy(&out), expected, "cut at {cut}");
+    }
+}
+
+#[test]
 fn equal_names_need_no_rewriting() {
     assert!(ModelRewrite::new("a", "a").is_none());
 }
