@@ -20,6 +20,7 @@ pub mod results;
 pub mod side_by_side;
 pub mod stats;
 pub mod swap;
+pub mod translate;
 pub mod upstream;
 pub mod wire;
 

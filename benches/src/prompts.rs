@@ -28,17 +28,35 @@ pub enum Prompt {
 }
 
 impl Prompt {
+    /// A Chat Completions request.
     pub fn body(self, model: &str) -> String {
+        self.sized(|text, rules| {
+            json!({
+                "messages": [{"role": "system", "content": rules}, {"role": "user", "content": text}],
+                "model": model, "temperature": 0.2, "max_tokens": 256, "top_p": 1,
+            })
+        })
+    }
+
+    /// The same as a Responses request.
+    pub fn responses_body(self, model: &str) -> String {
+        self.sized(|text, rules| {
+            json!({
+                "instructions": rules, "input": [{"role": "user", "content": text}],
+                "model": model, "temperature": 0.2, "max_output_tokens": 256, "top_p": 1,
+            })
+        })
+    }
+
+    /// Rules as long as it takes to make a small request `SMALL_BYTES` long.
+    fn sized(self, write: impl Fn(&str, &str) -> Value) -> String {
         let text = match self {
             Self::Small | Self::Burst => QUESTION.to_owned(),
             Self::Big => filled(PASTED, BIG_BYTES),
             Self::Paced { pause_ms } => format!("{QUESTION}[[delay:{pause_ms}]]"),
         };
         let body = |rules: &str| {
-            let mut body = json!({
-                "messages": [{"role": "system", "content": rules}, {"role": "user", "content": text}],
-                "model": model, "temperature": 0.2, "max_tokens": 256, "top_p": 1,
-            });
+            let mut body = write(&text, rules);
             if self.is_stream()
                 && let Value::Object(map) = &mut body
             {

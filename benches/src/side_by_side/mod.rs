@@ -1,10 +1,10 @@
 //! nginx and nimgate side by side: the same load on each, one right after the other, again and again.
 
 mod memory;
-mod peer;
+pub mod peer;
 mod report;
-mod run;
-mod scenario;
+pub mod run;
+pub mod scenario;
 pub mod start;
 
 use std::path::{Path, PathBuf};
@@ -65,7 +65,7 @@ pub struct Options {
     rt: bool,
 }
 
-fn seconds(text: &str) -> Result<f64, String> {
+pub fn seconds(text: &str) -> Result<f64, String> {
     let value: f64 = text.parse().map_err(|_| "must be a number of seconds".to_owned())?;
     if (0.1..=600.0).contains(&value) { Ok(value) } else { Err("must be from 0.1 to 600".to_owned()) }
 }

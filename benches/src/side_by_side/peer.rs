@@ -17,6 +17,7 @@ use crate::prompts::Prompt;
 use crate::wire;
 
 pub const PATH: &str = "/v1/chat/completions";
+const RESPONSES_PATH: &str = "/v1/responses";
 const SERVED: &str = "bench-model";
 /// What nimgate's clients call it: the gateway has to find and replace it, there and back.
 const PUBLIC: &str = "default/bench-model";
@@ -83,6 +84,22 @@ impl PeerSpec {
 impl Peer {
     pub fn request(&self, prompt: Prompt) -> Bytes {
         wire::request("POST", PATH, Some(&prompt.body(self.model)))
+    }
+
+    /// A target that asks in the Responses dialect, which the upstream does not speak.
+    pub fn translated_target(&self, prompt: Prompt) -> Result<Target, BenchError> {
+        let request = wire::request("POST", RESPONSES_PATH, Some(&prompt.responses_body(self.model)));
+        let reply = Client::new(self.address).send(&request)?;
+        let text = String::from_utf8_lossy(reply.body());
+        let wanted = if prompt.is_stream() { "response.completed" } else { "\"output_text\"" };
+        if reply.status != 200 || !text.contains(wanted) || !text.contains(self.model) {
+            let start: String = text.chars().take(300).collect();
+            return Err(BenchError::wrong(
+                self.name,
+                format!("not translated for {prompt:?}: {} {start}", reply.status),
+            ));
+        }
+        Ok(Target { address: self.address, requests: [request].into(), body_bytes: reply.body_bytes })
     }
 
     /// A target for this prompt, made from one answer that was compared with the upstream's own.

@@ -79,18 +79,26 @@ impl Reading {
 
 impl<'a> Run<'a> {
     pub fn new(scenario: &'a Scenario, peer: &'a Peer, upstream: u32) -> Result<Self, BenchError> {
-        Ok(Self {
-            scenario,
-            peer,
-            target: peer.target(scenario.prompt)?,
-            upstream,
-            report: Report::default(),
-            used: Used::default(),
-            memory: Memory::default(),
-        })
+        Ok(Self::on(scenario, peer, peer.target(scenario.prompt)?, upstream))
+    }
+
+    /// With a target of one's own.
+    pub fn on(scenario: &'a Scenario, peer: &'a Peer, target: Target, upstream: u32) -> Self {
+        let (report, used, memory) = (Report::default(), Used::default(), Memory::default());
+        Self { scenario, peer, target, upstream, report, used, memory }
     }
 
     pub fn slice(&mut self, window: Duration) -> Result<(), BenchError> {
+        self.slice_after(self.scenario.warm_up(), self.scenario.spread(), window)
+    }
+
+    /// A slice with a warm-up and a spread of its own.
+    pub fn slice_after(
+        &mut self,
+        warm_up: Duration,
+        spread: Duration,
+        window: Duration,
+    ) -> Result<(), BenchError> {
         let (peer, upstream) = (self.peer, self.upstream);
         let (mut begin, mut end) = (None, None);
         let mut memory = Memory::default();
@@ -103,7 +111,6 @@ impl<'a> Run<'a> {
         };
         let report = match self.scenario.load {
             Load::Closed { connections } => {
-                let (warm_up, spread) = (self.scenario.warm_up(), self.scenario.spread());
                 closed(&self.target, &ClosedPlan { connections, warm_up, window, spread }, on_edge)?
             }
             Load::Open { rate_per_s, connections } => {

@@ -25,7 +25,7 @@ pub struct Scenario {
     pub goal: Option<f64>,
 }
 
-const fn closed(name: &'static str, prompt: Prompt, connections: usize, goal: Option<f64>) -> Scenario {
+pub const fn closed(name: &'static str, prompt: Prompt, connections: usize, goal: Option<f64>) -> Scenario {
     Scenario { name, prompt, load: Load::Closed { connections }, goal }
 }
 
