@@ -2,23 +2,23 @@
 
 use std::path::PathBuf;
 
-use integration_tests::{Home, Serving, binary, client, eventually, in_ci};
+use integration_tests::{Home, Serving, binary, client, eventually};
 use serde_json::{Value, json};
 
 use crate::at::At;
+use crate::docker::{IMAGE, has_containers};
 
 /// What a simulated NIM serves when it is told nothing.
 const MODEL: &str = "sim-echo-8b";
-const IMAGE: &str = "nimgate/nim-sim:test";
 
-async fn serving_on(runtime: &str) -> At {
+pub async fn serving_on(runtime: &str) -> At {
     let home = Home::new().await;
     let gateway = home.up(&["--runtime", runtime]).await;
     At { home, gateway }
 }
 
 /// The config of a command that serves, beside these arguments of it.
-fn command(args: &[&str]) -> String {
+pub fn command(args: &[&str]) -> String {
     let program: PathBuf = binary("nim-sim");
     let mut command = vec![program.to_str().unwrap(), "--listen", "127.0.0.1:{port}"];
     command.extend(args);
@@ -40,7 +40,7 @@ async fn provider_url(at: &At, name: &str) -> String {
 }
 
 /// After a kill: the same data, and another process.
-async fn killed_and_started_again(at: At, runtime: &str) -> At {
+pub async fn killed_and_started_again(at: At, runtime: &str) -> At {
     let At { home, mut gateway } = at;
     gateway.process.kill().await;
     let gateway = home.up(&["--runtime", runtime]).await;
@@ -105,19 +105,6 @@ async fn an_update_under_load_fails_no_request() {
     assert!(updated.contains("ready"), "{updated}");
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     at.done("deployment delete sim --wait").await;
-}
-
-/// Whether containers of the simulated NIM can be run here; with `CI=true` they must be.
-async fn has_containers() -> bool {
-    let mut docker = tokio::process::Command::new("docker");
-    let found = docker.args(["image", "inspect", IMAGE]).output().await;
-    let found = found.is_ok_and(|output| output.status.success());
-    let why = "skipped: no container engine, or no image nimgate/nim-sim:test; run tests/nim-sim/image";
-    assert!(found || !in_ci(), "{why}");
-    if !found {
-        eprintln!("{why}");
-    }
-    found
 }
 
 #[tokio::test]
@@ -187,36 +174,4 @@ async fn what_is_not_ready_any_more_is_out_of_rotation_until_it_is_again() {
     assert_eq!(chat(&at.gateway).await, 200);
     assert_eq!(provider_url(&at, "sim").await, url, "it is the same instance");
     at.done("deployment delete sim --wait").await;
-}
-
-#[tokio::test]
-async fn kills_at_any_point_leave_one_instance_of_each_and_nothing_else() {
-    let mut at = serving_on("process").await;
-    at.fed("dc create sim --file -", &command(&[])).await.expect_done();
-    for round in 0_u64..8 {
-        let name = format!("d{}", round % 3);
-        // Some of them are refused, as the one before is on its way.
-        let order = match round % 4 {
-            3 => format!("deployment delete {name}"),
-            2 => format!("deployment update {name} --config sim"),
-            _ => format!("deployment create {name} --config sim"),
-        };
-        at.run(&order).await;
-        // Each round is killed a little later in the life of what it asked for.
-        tokio::time::sleep(std::time::Duration::from_millis(25 * round)).await;
-        at = killed_and_started_again(at, "process").await;
-    }
-    let folder = at.home.path().join("data/processes/instances");
-    let instances = || std::fs::read_dir(&folder).unwrap().count();
-    let settled = async || {
-        let list = at.json("deployment list").await;
-        let all = list.as_array().unwrap();
-        let are_ready = all.iter().all(|deployment| deployment["status"] == "READY");
-        (are_ready && instances() == all.len()).then_some(all.len())
-    };
-    assert!(eventually("each that is wanted runs once", settled).await > 0);
-    for name in at.names("deployment list").await {
-        at.done(&format!("deployment delete {name} --wait")).await;
-    }
-    assert_eq!(instances(), 0);
 }
