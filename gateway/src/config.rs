@@ -87,6 +87,10 @@ pub struct Limits {
     pub reply_buffer_bytes_max: usize,
     /// Tries at upstreams for one request.
     pub attempts_max: usize,
+    /// Requests that wait for a place at one provider. Beyond: 429.
+    pub waiting_per_provider_max: u32,
+    /// How long they wait. Beyond: 429.
+    pub waiting_timeout: Duration,
     /// Idle upstream connections kept per endpoint.
     pub pool_idle_per_endpoint_max: usize,
     /// How long a mutating control call waits until its change is applied here.
@@ -122,6 +126,8 @@ impl Default for Limits {
             upstream_head_bytes_max: 64 * 1024,
             reply_buffer_bytes_max: 256 * 1024,
             attempts_max: 3,
+            waiting_per_provider_max: 1_000,
+            waiting_timeout: Duration::from_secs(60),
             pool_idle_per_endpoint_max: 256,
             apply_wait_max: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),

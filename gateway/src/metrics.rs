@@ -71,6 +71,8 @@ pub struct Metrics {
     duration_seconds: HistogramVec,
     frames: IntCounterVec,
     in_flight: IntGaugeVec,
+    waiting: IntGaugeVec,
+    busy: IntCounterVec,
     pub refusals: IntCounterVec,
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
@@ -108,6 +110,14 @@ impl Metrics {
                 Opts::new("nimgate_provider_in_flight", "Requests a provider is working on."),
                 &["workspace", "provider"],
             )?,
+            waiting: IntGaugeVec::new(
+                Opts::new("nimgate_provider_waiting", "Requests that wait for a place at a provider."),
+                &["workspace", "provider"],
+            )?,
+            busy: IntCounterVec::new(
+                Opts::new("nimgate_provider_busy_total", "Requests that got no place at a provider."),
+                &["workspace", "provider"],
+            )?,
             refusals: IntCounterVec::new(
                 Opts::new("nimgate_refusals_total", "Answers the gateway gave itself, by reason."),
                 &["reason"],
@@ -134,13 +144,15 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 15] = [
+        let all: [Box<dyn prometheus::core::Collector>; 17] = [
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.first_byte_seconds.clone()),
             Box::new(self.duration_seconds.clone()),
             Box::new(self.frames.clone()),
             Box::new(self.in_flight.clone()),
+            Box::new(self.waiting.clone()),
+            Box::new(self.busy.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
@@ -161,6 +173,8 @@ impl Metrics {
             duration_seconds: self.duration_seconds.with_label_values(&[workspace, provider]),
             frames: self.frames.with_label_values(&[workspace, provider]),
             in_flight: self.in_flight.with_label_values(&[workspace, provider]),
+            waiting: self.waiting.with_label_values(&[workspace, provider]),
+            busy: self.busy.with_label_values(&[workspace, provider]),
             requests: Default::default(),
             attempts: Default::default(),
             workspace: workspace.into(),
@@ -201,6 +215,8 @@ pub struct ProviderMetrics {
     pub duration_seconds: Histogram,
     pub frames: IntCounter,
     pub in_flight: IntGauge,
+    pub waiting: IntGauge,
+    pub busy: IntCounter,
     requests: [[OnceLock<IntCounter>; OUTCOMES.len()]; 3],
     attempts: [OnceLock<IntCounter>; ATTEMPTS.len()],
     workspace: Box<str>,
@@ -233,6 +249,21 @@ impl ProviderMetrics {
         self.metrics.requests_in_flight.inc();
         InFlight(Arc::clone(self))
     }
+
+    /// Counts a request that waits for a place, for as long as the guard lives.
+    pub fn wait(self: &Arc<Self>) -> Waiting {
+        self.waiting.inc();
+        Waiting(Arc::clone(self))
+    }
+}
+
+/// Balances the gauge of those who wait.
+pub struct Waiting(Arc<ProviderMetrics>);
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.dec();
+    }
 }
 
 /// Balances the in-flight gauges, however a request ends.
@@ -254,6 +285,8 @@ impl Drop for ProviderMetrics {
         let _ = all.duration_seconds.remove_label_values(&both);
         let _ = all.frames.remove_label_values(&both);
         let _ = all.in_flight.remove_label_values(&both);
+        let _ = all.waiting.remove_label_values(&both);
+        let _ = all.busy.remove_label_values(&both);
         for route in [RouteKind::Model, RouteKind::Provider, RouteKind::OpenAi] {
             for outcome in OUTCOMES {
                 let _ = all.requests.remove_label_values(&[route.label(), workspace, provider, outcome]);

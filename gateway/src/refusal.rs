@@ -14,6 +14,9 @@ use crate::route::tail::TailError;
 /// As much of a text that is no name as its refusal repeats.
 const NAME_ECHO_CHARS_MAX: usize = 128;
 
+/// When to try a provider again whose places are all taken: answers of models take seconds.
+const BUSY_RETRY_AFTER_S: u32 = 2;
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
     // The request itself.
@@ -69,6 +72,11 @@ pub enum Refusal {
     // Why it can't be served now.
     NoTable,
     Overloaded,
+    /// It works on as many requests as it takes, and none of its places became free.
+    ProviderBusy {
+        provider: String,
+        why: &'static str,
+    },
     RegistryAway,
     UpstreamDns {
         provider: String,
@@ -153,6 +161,7 @@ impl Refusal {
             | R::ProviderUnknown { .. }
             | R::ProviderNotReady { .. } => StatusCode::NOT_FOUND,
             R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
+            R::ProviderBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
             R::NoTable | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
             R::UpstreamDns { .. }
             | R::UpstreamConnect { .. }
@@ -192,6 +201,7 @@ impl Refusal {
             R::ProviderUnusable { .. } => "provider_unusable",
             R::NoTable => "no_routes_yet",
             R::Overloaded => "overloaded",
+            R::ProviderBusy { .. } => "provider_busy",
             R::RegistryAway => "registry_unavailable",
             R::UpstreamDns { .. } => "upstream_dns",
             R::UpstreamConnect { .. } => "upstream_connect",
@@ -206,6 +216,7 @@ impl Refusal {
     fn kind(&self) -> &'static str {
         match self.status().as_u16() {
             404 => "not_found_error",
+            429 => "rate_limit_error",
             400..500 => "invalid_request_error",
             _ => "api_error",
         }
@@ -226,6 +237,7 @@ impl Refusal {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::NoTable | Self::Overloaded | Self::RegistryAway => Some(1),
+            Self::ProviderBusy { .. } => Some(BUSY_RETRY_AFTER_S),
             _ => None,
         }
     }
@@ -256,7 +268,7 @@ impl Refusal {
             }
             R::ContentEncoding => {
                 return "this route reads \"model\" from the body, which must not be compressed: \
-                        drop Content-Encoding, or use the route of a provider that pins no model"
+                        drop Content-Encoding, or use the provider route, if it pins no model"
                     .into();
             }
             R::BodyTooLarge { limit_bytes } => format!(
@@ -308,6 +320,9 @@ impl Refusal {
             ),
             R::NoTable => return "this gateway has no routes yet; it is waiting for the registry".into(),
             R::Overloaded => return "this gateway is at its limit; try again shortly".into(),
+            R::ProviderBusy { provider, why } => format!(
+                "Provider {provider} is busy: {why}. Try again in a moment, or raise its num_concurrent_requests"
+            ),
             R::RegistryAway => {
                 return "the registry can't be reached; inference goes on, changes do not".into();
             }

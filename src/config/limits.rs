@@ -61,6 +61,8 @@ pub const ROWS: &[Row] = &[
     count!(upstream_head_bytes_max, KIB, 16 * MIB),
     count!(reply_buffer_bytes_max, KIB, GIB),
     count!(attempts_max, 1, 20),
+    count!(waiting_per_provider_max, 0, 1_000_000),
+    time_ms!(waiting_timeout, 1, HOUR_MS),
     count!(pool_idle_per_endpoint_max, 0, 100_000),
     time_ms!(apply_wait_max, 0, 60_000),
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),

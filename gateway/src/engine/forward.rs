@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::protocols::tls::ALPN;
 
+use super::admit::{NotAdmitted, admit};
 use super::app::App;
 use super::context::RequestContext;
 use super::down::{Down, ReplyFilter, RequestView};
@@ -19,6 +20,7 @@ use crate::failover::{Attempt, Verdict, verdict};
 use crate::metrics::{AttemptResult, Outcome, RouteKind};
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, Provider};
+use crate::upstream::places::Place;
 use crate::upstream::{ConnectError, Connection};
 
 /// Everything about a request that is the same for all candidates.
@@ -100,12 +102,24 @@ pub async fn forward(
     let mut last = Refusal::Overloaded;
     let mut fresh = false;
     let (mut at, mut attempts) = (0, 0);
+    // Held until the answer's last byte has left, or nothing more comes.
+    let mut place = None;
     while let Some(candidate) = choice.candidate(at, &forward.body)
         && attempts < app.limits.attempts_max
     {
+        let admitted = take_place(app, down, candidate.provider, &mut place).await;
+        context.routed(forward.kind, candidate.provider, choice.model());
+        match admitted {
+            Ok(()) => {}
+            Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
+            Err(NotAdmitted::Busy(refusal)) => {
+                (last, fresh) = (refusal, false);
+                at += 1;
+                continue;
+            }
+        }
         attempts += 1;
         context.attempts += 1;
-        context.routed(forward.kind, candidate.provider, choice.model());
         match attempt(app, down, forward, candidate, context, fresh).await {
             Next::End(end) => return Ok(end),
             Next::Refuse(refusal) => {
@@ -124,6 +138,21 @@ pub async fn forward(
     }
     context.ended(Outcome::Failed);
     Err(last)
+}
+
+/// Sees to it that `place` is one at `provider`.
+async fn take_place<'p>(
+    app: &App,
+    down: &mut Down<'_>,
+    provider: &'p Provider,
+    place: &mut Option<Place<'p>>,
+) -> Result<(), NotAdmitted> {
+    if !place.as_ref().is_some_and(|place| place.is_of(&provider.places)) {
+        // Another provider's is free before this one is waited for.
+        *place = None;
+        *place = Some(admit(app, down, provider).await?);
+    }
+    Ok(())
 }
 
 async fn attempt(

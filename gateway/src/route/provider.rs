@@ -10,6 +10,7 @@ use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::body::{ExtraBody, ModelRewrite};
 use crate::upstream::endpoint::Endpoint;
+use crate::upstream::places::Places;
 
 pub struct Provider {
     pub workspace: Box<str>,
@@ -29,6 +30,8 @@ pub struct Provider {
     /// The key itself, to scrub it from error answers. Empty: no key.
     pub key: Box<[u8]>,
     pub replay_safe: bool,
+    /// Requests under way at all its addresses, and those that wait: outlives tables.
+    pub places: Arc<Places>,
     /// Connections, addresses and metrics: outlives tables.
     pub endpoint: Arc<Endpoint>,
 }
@@ -63,7 +66,12 @@ pub enum ProviderError {
 }
 
 impl Provider {
-    pub fn build(route: &ProviderRoute, endpoint: Arc<Endpoint>, keys: &Keys) -> Result<Self, ProviderError> {
+    pub fn build(
+        route: &ProviderRoute,
+        endpoint: Arc<Endpoint>,
+        places: Arc<Places>,
+        keys: &Keys,
+    ) -> Result<Self, ProviderError> {
         let mut fixed = vec![(http::header::HOST, header_value("host", &route.host_url.authority())?)];
         if let Some(name) = &route.missing_secret {
             return Err(ProviderError::NoSecret(name.clone()));
@@ -99,6 +107,7 @@ impl Provider {
             pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
+            places,
             endpoint,
         })
     }

@@ -9,6 +9,7 @@ use proto_shared::snapshot::UpstreamTimeouts;
 use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
 
 use super::dns::{Addresses, REFRESH_INTERVAL};
+use super::places::AllPlaces;
 use super::pool::Pool;
 use crate::metrics::{Metrics, ProviderMetrics};
 
@@ -66,6 +67,7 @@ type Key = (Box<str>, Box<str>);
 
 /// All endpoints, by workspace and provider. Looked up when a table is built, never by a request.
 pub struct Endpoints {
+    pub places: AllPlaces,
     map: DashMap<Key, Arc<Endpoint>>,
     metrics: Arc<Metrics>,
     policy: Arc<EgressPolicy>,
@@ -74,7 +76,7 @@ pub struct Endpoints {
 
 impl Endpoints {
     pub fn new(metrics: Arc<Metrics>, policy: Arc<EgressPolicy>, idle_per_endpoint_max: usize) -> Self {
-        Self { map: DashMap::new(), metrics, policy, idle_per_endpoint_max }
+        Self { places: AllPlaces::default(), map: DashMap::new(), metrics, policy, idle_per_endpoint_max }
     }
 
     #[cfg(test)]
@@ -110,6 +112,7 @@ impl Endpoints {
 
     /// Forgets the endpoints that `snapshot` no longer names.
     pub fn retain(&self, snapshot: &RouteSnapshot) {
+        self.places.retain(snapshot);
         let named: std::collections::HashSet<(&str, &str)> =
             snapshot.providers.iter().map(|p| (p.workspace.as_str(), p.name.as_str())).collect();
         self.map.retain(|(workspace, name), _| named.contains(&(&**workspace, &**name)));

@@ -8,6 +8,7 @@
 pub mod connect;
 pub mod dns;
 pub mod endpoint;
+pub mod places;
 pub mod pool;
 pub mod roots;
 

@@ -26,6 +26,7 @@ mod leaving;
 mod limits;
 mod names;
 mod pinned;
+mod places;
 mod routes;
 mod streaming;
 mod tls;

@@ -1,0 +1,63 @@
+//! A place at a provider for one request, at once or after a wait.
+
+use std::time::Duration;
+
+use super::app::App;
+use super::down::Down;
+use crate::refusal::Refusal;
+use crate::route::Provider;
+use crate::upstream::places::{Entry, Place};
+
+/// How often a client is looked at that can't be heard leaving, because it still sends its body.
+const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Why a request has no place.
+pub enum NotAdmitted {
+    ClientGone,
+    Busy(Refusal),
+}
+
+/// A place at `provider`. Without contention this is one atomic change.
+pub async fn admit<'p>(
+    app: &App,
+    down: &mut Down<'_>,
+    provider: &'p Provider,
+) -> Result<Place<'p>, NotAdmitted> {
+    match provider.places.try_take() {
+        Some(place) => Ok(place),
+        // Boxed: a request that need not wait shall not carry the room for it.
+        None => Box::pin(wait(app, down, provider)).await,
+    }
+}
+
+async fn wait<'p>(app: &App, down: &mut Down<'_>, provider: &'p Provider) -> Result<Place<'p>, NotAdmitted> {
+    let limits = &app.limits;
+    let turn = match provider.places.enter(limits.waiting_per_provider_max) {
+        Entry::Place(place) => return Ok(place),
+        Entry::Turn(turn) => turn,
+        Entry::Full => return Err(busy(provider, "too many requests wait for it")),
+    };
+    let _counted = provider.endpoint.metrics.wait();
+    tokio::select! {
+        biased;
+        place = tokio::time::timeout(limits.waiting_timeout, turn.place()) => {
+            place.map_err(|_| busy(provider, "no place at it became free in time"))
+        }
+        () = gone(down) => Err(NotAdmitted::ClientGone),
+    }
+}
+
+fn busy(provider: &Provider, why: &'static str) -> NotAdmitted {
+    provider.endpoint.metrics.busy.inc();
+    NotAdmitted::Busy(Refusal::ProviderBusy { provider: provider.endpoint.label.to_string(), why })
+}
+
+/// Ready when the client has left.
+async fn gone(down: &mut Down<'_>) {
+    loop {
+        let heard = std::future::poll_fn(|cx| down.poll_gone(cx));
+        if tokio::time::timeout(CLIENT_LOOK_INTERVAL, heard).await.is_ok() || down.has_left() {
+            return;
+        }
+    }
+}
