@@ -2,7 +2,7 @@
 
 use rusqlite::Connection;
 
-use super::{filesets, models, secrets};
+use super::{adapters, filesets, models, secrets};
 use crate::domain::Reference;
 use crate::domain::launch::{ServedModel, Weights};
 use crate::error::Error;
@@ -21,7 +21,10 @@ pub fn served_model(connection: &Connection, entity: &str) -> Result<Option<Serv
         }),
         None => None,
     };
+    let adapters = adapters::of_model(connection, workspace, name)?;
+    let ranks = adapters.iter().filter_map(|adapter| Some(adapter.body.lora_config.as_ref()?.rank));
     Ok(Some(ServedModel {
+        lora_rank_max: ranks.max(),
         name: Reference::to(&document.workspace, document.name),
         spec: model.spec,
         trust_remote_code: document.body.trust_remote_code,

@@ -8,6 +8,9 @@ use super::{LaunchInput, ServedModel, args, generic, image, nim, vllm};
 use crate::domain::deployment_config::Engine;
 use crate::domain::deployment_spec::{ModelSource, Runs, SpecError};
 
+/// The largest ranks that servers can be told, the first being what they take unless more is needed.
+const LORA_RANKS: [u64; 6] = [32, 64, 128, 256, 320, 512];
+
 pub(super) struct Facts<'a> {
     pub input: LaunchInput<'a>,
     pub defaults: &'static Defaults,
@@ -72,11 +75,28 @@ impl<'a> Facts<'a> {
 
     /// Whether the user gives this argument, as `--name value`, `--name=value` or `--name`.
     pub fn has_arg(&self, name: &str) -> bool {
+        self.given_args().into_iter().flatten().any(|arg| args::value_after(arg, name).is_some())
+    }
+
+    /// The value that the user gives it.
+    pub fn given_arg(&self, name: &str) -> Option<&str> {
+        let [own, more] = self.given_args();
+        args::last(more, name).or_else(|| args::last(own, name))
+    }
+
+    fn given_args(&self) -> [&[String]; 2] {
         let own: &[String] = match &self.input.spec.runs {
             Runs::Command { args, .. } => args,
             Runs::Image(_) => &[],
         };
-        own.iter().chain(&self.input.spec.args).any(|arg| args::value_after(arg, name).is_some())
+        [own, &self.input.spec.args]
+    }
+
+    /// The largest rank that adapters may have: as large as those that are there now need it.
+    pub fn lora_rank_max(&self) -> u64 {
+        let stated = self.input.model.and_then(|model| model.lora_rank_max).unwrap_or_default();
+        let [.., largest] = LORA_RANKS;
+        LORA_RANKS.into_iter().find(|rank| *rank >= stated).unwrap_or(largest)
     }
 
     /// Who pulls the image. What comes from NVIDIA's registry gets the key too: it loads more when it starts.

@@ -25,6 +25,8 @@ pub use plan::{EnvSource, Launch, LaunchPlan, MountKind, PlannedMount, RegistryL
 pub use source::Weights;
 pub use tools::plugin_of;
 
+use std::time::Duration;
+
 use proto_shared::WorkspaceName;
 
 use super::Reference;
@@ -60,6 +62,8 @@ pub struct ServedModel {
     pub trust_remote_code: bool,
     /// Its fileset.
     pub weights: Option<Weights>,
+    /// The largest that its adapters state.
+    pub lora_rank_max: Option<u64>,
 }
 
 /// What this installation has.
@@ -141,6 +145,15 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
 /// Where readiness is asked for; known before anything is planned.
 pub fn health_path(spec: &DeploymentSpec) -> &str {
     spec.health_path.as_deref().unwrap_or(engine::defaults(spec.engine).health_path)
+}
+
+/// Where an engine looks for adapters.
+pub const LORAS: &str = nim::LORAS;
+
+/// How often a server looks for adapters by itself.
+pub fn lora_refresh(spec: &DeploymentSpec) -> Duration {
+    let given = spec.overrides.env.get(nim::LORA_REFRESH).or_else(|| spec.envs.get(nim::LORA_REFRESH));
+    Duration::from_secs(given.and_then(|text| text.parse().ok()).unwrap_or(nim::LORA_REFRESH_S))
 }
 
 /// The folder of an adapter below the one that engines look into, and so the id under which they list it. None for

@@ -14,7 +14,8 @@ const CACHE: &str = "/opt/nim/.cache";
 /// One folder for each adapter.
 pub const LORAS: &str = "/scratch/loras";
 /// How often it looks there, in seconds.
-const LORA_REFRESH_S: &str = "30";
+pub const LORA_REFRESH_S: u64 = 30;
+pub const LORA_REFRESH: &str = "NIM_PEFT_REFRESH_INTERVAL";
 const PORTS: [&str; 2] = ["NIM_SERVER_PORT", "NIM_HTTP_API_PORT"];
 
 pub fn write(facts: &Facts<'_>, draft: &mut Draft) -> Result<(), SpecError> {
@@ -37,7 +38,8 @@ pub fn write(facts: &Facts<'_>, draft: &mut Draft) -> Result<(), SpecError> {
     if facts.input.spec.lora {
         draft.mount(MountKind::Loras, LORAS);
         draft.env("NIM_PEFT_SOURCE", facts.path(LORAS));
-        draft.env("NIM_PEFT_REFRESH_INTERVAL", LORA_REFRESH_S);
+        draft.env(LORA_REFRESH, LORA_REFRESH_S.to_string());
+        draft.env("NIM_MAX_LORA_RANK", facts.lora_rank_max().to_string());
     }
     tools(facts, draft);
     Ok(())
@@ -102,12 +104,14 @@ fn tools(facts: &Facts<'_>, draft: &mut Draft) {
         return;
     }
     let spec = facts.input.spec;
+    let rank = facts.lora_rank_max().to_string();
     let arguments = [
         ("--chat-template", tools.chat_template.is_some(), tools.chat_template.as_deref()),
         ("--enable-auto-tool-choice", tools.calls_freely(), None),
         ("--tool-call-parser", tools.parser.is_some(), tools.parser.as_deref()),
         ("--tool-parser-plugin", plugin.is_some(), plugin.as_deref()),
         ("--enable-lora", spec.lora, None),
+        ("--max-lora-rank", spec.lora, Some(rank.as_str())),
         ("--runner", spec.model_type == Some(ModelType::Embed), Some("pooling")),
     ];
     let wanted = arguments.into_iter().filter(|(name, is_wanted, _)| *is_wanted && !facts.has_arg(name));

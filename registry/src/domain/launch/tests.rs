@@ -36,6 +36,7 @@ struct CaseModel {
     trust_remote_code: bool,
     fileset: Option<Reference>,
     storage: Option<Storage>,
+    lora_rank_max: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -63,9 +64,9 @@ fn reference(text: &str) -> Reference {
 
 impl From<CaseModel> for ServedModel {
     fn from(case: CaseModel) -> Self {
-        let CaseModel { name, spec, trust_remote_code, fileset, storage } = case;
+        let CaseModel { name, spec, trust_remote_code, fileset, storage, lora_rank_max } = case;
         let weights = fileset.zip(storage).map(|(fileset, storage)| Weights { fileset, storage });
-        Self { name, spec, trust_remote_code, weights }
+        Self { name, spec, trust_remote_code, weights, lora_rank_max }
     }
 }
 

@@ -9,6 +9,7 @@ use crate::domain::deployment_spec::{SpecError, refused};
 
 /// Where it keeps what it loads and builds.
 const CACHE: &str = "/model-cache";
+const LOOPBACK: &str = "127.0.0.1";
 
 pub fn write(facts: &Facts<'_>, draft: &mut Draft) -> Result<(), SpecError> {
     // Said, because older images begin their program in another way, which takes no model as first argument.
@@ -31,14 +32,29 @@ pub fn write(facts: &Facts<'_>, draft: &mut Draft) -> Result<(), SpecError> {
         argument(facts, draft, "--trust-remote-code", None);
     }
     tools(facts, draft)?;
-    if facts.input.spec.lora {
-        draft.mount(MountKind::Loras, nim::LORAS);
-        draft.env("VLLM_PLUGINS", "lora_filesystem_resolver");
-        draft.env("VLLM_LORA_RESOLVER_CACHE_DIR", facts.path(nim::LORAS));
-        draft.env("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True");
-        argument(facts, draft, "--enable-lora", None);
+    if facts.input.spec.lora { loras(facts, draft) } else { Ok(()) }
+}
+
+/// It is told of each adapter while it runs: its own look-up by name would load the first one only when somebody asks
+/// for it, so no list would show it. Whoever reaches its port could do the same, so that port is this host's alone.
+fn loras(facts: &Facts<'_>, draft: &mut Draft) -> Result<(), SpecError> {
+    draft.mount(MountKind::Loras, nim::LORAS);
+    draft.env("VLLM_ALLOW_RUNTIME_LORA_UPDATING", "True");
+    argument(facts, draft, "--enable-lora", None);
+    argument(facts, draft, "--max-lora-rank", Some(&facts.lora_rank_max().to_string()));
+    // The port of a container is published on loopback, wherever it listens inside.
+    if !facts.is_command() {
+        return Ok(());
     }
-    Ok(())
+    argument(facts, draft, "--host", Some(LOOPBACK));
+    match facts.given_arg("--host") {
+        None | Some(LOOPBACK | "localhost" | "::1") => Ok(()),
+        Some(_) => {
+            let reason = "adapters are loaded through vLLM's own port, which must be this host's alone; \
+                          let it listen on 127.0.0.1 (--host)";
+            Err(refused("lora_enabled", reason))
+        }
+    }
 }
 
 /// A command names its model itself: where it would go in there is not known.
