@@ -10,6 +10,7 @@
 mod changes;
 mod container;
 mod fault;
+mod owner;
 mod pull;
 mod steps;
 mod volumes;
@@ -148,6 +149,7 @@ impl Runtime for DockerRuntime {
             }
             None => self.create(&client, id, spec).await?,
         };
+        self.give_volumes(&client, &container, spec).await;
         self.run(&client, &container).await
     }
 

@@ -4,6 +4,7 @@
 //! that is a failure.
 
 mod away;
+mod owner;
 mod pulls;
 
 use bollard::models::{ContainerCreateBody, ContainerInspectResponse};
