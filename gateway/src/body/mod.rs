@@ -25,6 +25,7 @@ pub use reply::{JsonRewriter, ModelRewrite, Spans, spans};
 pub use request::{RequestScan, scan};
 pub use splice::{Parts, replace_model};
 pub use sse::SseRewriter;
+pub(crate) use sse::data_start;
 
 /// Why a request body can't be routed. The texts are for API clients; they never repeat the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

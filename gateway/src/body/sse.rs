@@ -204,7 +204,7 @@ impl Opening {
 }
 
 /// The length of `data:` and its space at the beginning of a line.
-fn data_start(line: &[u8]) -> Option<usize> {
+pub(crate) fn data_start(line: &[u8]) -> Option<usize> {
     let data = line.strip_prefix(FIELD)?.strip_prefix(b":")?;
     Some(FIELD.len() + 1 + usize::from(data.first() == Some(&b' ')))
 }

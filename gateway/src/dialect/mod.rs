@@ -5,3 +5,4 @@
 //! [`Turn`](responses::turn::Turn).
 
 pub mod responses;
+pub mod sse;

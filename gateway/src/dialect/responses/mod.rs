@@ -3,5 +3,6 @@
 //! What must stay true: nothing is stored between two requests; a `Turn` carries what the reply echoes;
 //! the events of a stream and the object of a plain answer come from one state machine.
 
+pub mod reply;
 pub mod signature;
 pub mod turn;
