@@ -110,9 +110,9 @@ class Sim:
 class Stack:
     """The processes, and the addresses to talk to."""
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str, runtime: str):
         self.folder = folder
-        self.env = {"HOME": folder, "PATH": os.environ.get("PATH", ""), "NIMGATE_RUNTIME": "none"}
+        self.env = {"HOME": folder, "PATH": os.environ.get("PATH", ""), "NIMGATE_RUNTIME": runtime}
         self.processes: list[Process] = []
         try:
             self._start()
@@ -163,11 +163,11 @@ class Stack:
 
 
 @contextmanager
-def running():
-    """A stack for as long as the block lasts."""
+def running(runtime: str = "none"):
+    """A stack for as long as the block lasts, with what its deployments run on."""
     # A short name: a Unix socket goes into the folder.
     with tempfile.TemporaryDirectory(prefix="nimgate-py-") as folder:
-        stack = Stack(folder)
+        stack = Stack(folder, runtime)
         try:
             yield stack
         finally:
