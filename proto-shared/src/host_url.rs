@@ -121,16 +121,29 @@ impl HostUrl {
     /// The path for `tail` (which has no leading slash) on this back end.
     ///
     /// One rule, so that `http://h`, `http://h/`, `http://h/v1` and `http://h/v1/` behave alike for
-    /// `v1/chat/completions`: when the base path ends in a segment `v1` and the tail starts with
-    /// `v1/` (or is `v1`), the tail's `v1` is dropped. The result starts with the base path and `/`.
+    /// `v1/chat/completions`: when the base path says its version already, the tail's `v1` is dropped. It does when it ends
+    /// in a segment `v1`, or in `openai` after a segment of a version (`/v1/openai`, `/v1beta/openai`). The result starts
+    /// with the base path and `/`.
     pub fn join(&self, tail: &str) -> String {
         let base = self.base_path();
-        let rest = match (base.ends_with("/v1"), tail.strip_prefix("v1")) {
+        let rest = match (is_versioned(base), tail.strip_prefix("v1")) {
             (true, Some("")) => return base.to_owned(),
             (true, Some(rest)) if rest.starts_with('/') => &rest[1..],
             _ => tail,
         };
         format!("{base}/{rest}")
+    }
+}
+
+fn is_versioned(base: &str) -> bool {
+    let mut segments = base.rsplit('/');
+    match segments.next() {
+        Some("v1") => true,
+        Some("openai") => {
+            let version = segments.next().and_then(|segment| segment.strip_prefix('v'));
+            version.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        }
+        _ => false,
     }
 }
 
@@ -249,7 +262,10 @@ mod tests {
             ("http://h/v1", "v1/chat/completions", "/v1/chat/completions"),
             ("http://h/v1/", "v1/chat/completions", "/v1/chat/completions"),
             ("http://h/inference/v1", "v1/models", "/inference/v1/models"),
-            ("http://h/v1/openai", "v1/models", "/v1/openai/v1/models"),
+            ("http://h/v1/openai", "v1/models", "/v1/openai/models"),
+            ("http://h/v1beta/openai/", "v1/chat/completions", "/v1beta/openai/chat/completions"),
+            ("http://h/openai", "v1/models", "/openai/v1/models"),
+            ("http://h/video/openai", "v1/models", "/video/openai/v1/models"),
             ("http://h/v1", "v1", "/v1"),
             ("http://h/v1", "v1beta/x", "/v1/v1beta/x"),
             ("http://h/v1", "metrics", "/v1/metrics"),
