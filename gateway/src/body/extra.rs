@@ -95,7 +95,13 @@ impl ExtraBody {
         Ok(join(body, outer.open, insertions, merge.edits))
     }
 
-    fn requires(&self, name: &str) -> bool {
+    /// The names of all members with their values.
+    pub fn members(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.members.iter().map(|extra| (extra.name.as_ref(), extra.value.as_ref()))
+    }
+
+    /// Whether a member's value wins over the client's.
+    pub fn requires(&self, name: &str) -> bool {
         self.members.iter().any(|extra| extra.required && &*extra.name == name)
     }
 }

@@ -26,6 +26,7 @@ pub use request::{RequestScan, scan};
 pub use splice::{Parts, replace_model};
 pub use sse::SseRewriter;
 pub(crate) use sse::data_start;
+pub(crate) use text::decode;
 
 /// Why a request body can't be routed. The texts are for API clients; they never repeat the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

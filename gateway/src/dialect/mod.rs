@@ -6,3 +6,4 @@
 
 pub mod responses;
 pub mod sse;
+mod think;

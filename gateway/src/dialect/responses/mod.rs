@@ -4,5 +4,6 @@
 //! the events of a stream and the object of a plain answer come from one state machine.
 
 pub mod reply;
+pub mod request;
 pub mod signature;
 pub mod turn;

@@ -73,4 +73,8 @@ impl ToolNames {
     pub fn get(&self, sent: &str) -> Option<&ToolName> {
         self.0.get(sent)
     }
+
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &ToolName)> {
+        self.0.iter().map(|(sent, tool)| (sent.as_ref(), tool))
+    }
 }

@@ -1,0 +1,116 @@
+//! Which of the tools the model may or must call.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::content::named;
+use super::error::{BadRequest, Problem};
+use super::text::Json;
+use super::tools::{Tools, tool_name};
+use super::wire::{Node, members};
+
+members!(ChoiceMembers { r#type, name, namespace, mode, tools });
+
+/// A `tool_choice` as chat completions know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Choice {
+    Auto,
+    None,
+    Required,
+    /// The function of this name.
+    Function(String),
+}
+
+impl Choice {
+    /// Reads a choice; a list of allowed tools leaves no others in `tools`.
+    pub fn read<'a>(node: Node<'a, '_>, tools: &mut Tools<'a>) -> Result<Self, BadRequest> {
+        let choice = match () {
+            () if node.is_text() => mode(node)?,
+            () if node.is_object() => Self::of_object(node, tools)?,
+            () => return Err(node.bad(Problem::MustBe("a string or an object"))),
+        };
+        if tools.is_empty() && choice == Self::Required {
+            return Err(node.bad(Problem::NoToolLeft));
+        }
+        Ok(choice)
+    }
+
+    fn of_object<'a>(node: Node<'a, '_>, tools: &mut Tools<'a>) -> Result<Self, BadRequest> {
+        let choice: ChoiceMembers<'a> = node.members()?;
+        let kind = node.need("type", choice.r#type)?;
+        match named(kind)?.as_ref() {
+            "function" | "custom" => {
+                let index = offered(&node, &choice, tools)?;
+                Ok(Self::Function(tools.sent_name(index).to_owned()))
+            }
+            "allowed_tools" => {
+                let mode = node.get("mode", choice.mode).map_or(Ok(Self::Auto), mode)?;
+                let mut allowed = Allowed::default();
+                node.need("tools", choice.tools)?.each(|tool| allowed.add(tool, tools))?;
+                tools.keep(|index, namespace| {
+                    allowed.places.contains(&index)
+                        || namespace.is_some_and(|namespace| allowed.namespaces.contains(namespace))
+                });
+                Ok(mode)
+            }
+            _ => Err(kind.bad(Problem::ToolNotOffered)),
+        }
+    }
+
+    pub fn write(&self, out: &mut Json) {
+        match self {
+            Self::Auto => out.put("\"auto\""),
+            Self::None => out.put("\"none\""),
+            Self::Required => out.put("\"required\""),
+            Self::Function(name) => {
+                out.put("{\"type\":\"function\",\"function\":{\"name\":").string(name).put("}}")
+            }
+        };
+    }
+}
+
+fn mode(node: Node<'_, '_>) -> Result<Choice, BadRequest> {
+    match named(node)?.as_ref() {
+        "auto" => Ok(Choice::Auto),
+        "none" => Ok(Choice::None),
+        "required" => Ok(Choice::Required),
+        _ => Err(node.bad(Problem::NotOneOf("auto, none and required"))),
+    }
+}
+
+/// Finds the tool that is named.
+fn offered<'a>(
+    node: &Node<'a, '_>,
+    choice: &ChoiceMembers<'a>,
+    tools: &Tools<'a>,
+) -> Result<usize, BadRequest> {
+    let name = node.need("name", choice.name)?;
+    let namespace = node.get("namespace", choice.namespace).map(tool_name).transpose()?;
+    let index = tools.find(namespace.as_deref(), tool_name(name)?);
+    index
+        .ok_or_else(|| name.bad(if tools.is_empty() { Problem::NoToolLeft } else { Problem::ToolNotOffered }))
+}
+
+/// What a list of allowed tools names.
+#[derive(Default)]
+struct Allowed<'a> {
+    places: HashSet<usize>,
+    namespaces: HashSet<Cow<'a, str>>,
+}
+
+impl<'a> Allowed<'a> {
+    /// What was never offered to the provider is passed over.
+    fn add(&mut self, node: Node<'a, '_>, tools: &Tools<'a>) -> Result<(), BadRequest> {
+        let tool: ChoiceMembers<'a> = node.members()?;
+        match named(node.need("type", tool.r#type)?)?.as_ref() {
+            "function" | "custom" => {
+                self.places.insert(offered(&node, &tool, tools)?);
+            }
+            "namespace" => {
+                self.namespaces.insert(tool_name(node.need("name", tool.name)?)?);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,225 @@
+//! Tools: what the provider is offered, as functions, and the names under which their calls come back.
+//!
+//! What must stay true: two tools never share a name on the wire; schemas go as they were spelt. Tools that only
+//! their vendor can run are left out, since clients offer them unasked.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+
+use super::content::{filled, named};
+use super::error::{BadRequest, Problem};
+use super::names;
+use super::text::{Json, Text};
+use super::wire::{Node, members};
+use crate::dialect::responses::turn::{ToolName, ToolNames};
+
+const CUSTOM_PARAMETERS: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
+
+members!(ToolMembers { r#type, name, description, parameters, strict, format, tools });
+
+members!(Grammar { r#type, syntax, definition });
+
+/// The tools of a request that have a form in chat completions.
+#[derive(Debug, Default)]
+pub struct Tools<'a> {
+    offered: Vec<Tool<'a>>,
+    by_name: HashMap<Cow<'a, str>, usize>,
+    /// Tools that were left out.
+    pub dropped: usize,
+}
+
+#[derive(Debug)]
+struct Tool<'a> {
+    sent: Cow<'a, str>,
+    namespace: Option<Cow<'a, str>>,
+    name: Cow<'a, str>,
+    description: Option<Text<'a>>,
+    shape: Shape<'a>,
+}
+
+#[derive(Debug)]
+enum Shape<'a> {
+    Function {
+        parameters: Option<&'a str>,
+        strict: bool,
+    },
+    /// A tool that takes text, maybe of a grammar: how it is called, and its rules.
+    Custom {
+        grammar: Option<(Text<'a>, Text<'a>)>,
+    },
+}
+
+/// Whether a name that was declared before may be declared again, for the same tool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Again {
+    Refused,
+    /// The later declaration counts: a history may tell of its tools repeatedly.
+    Replaces,
+}
+
+impl<'a> Tools<'a> {
+    /// Takes a list of tools.
+    pub fn add(&mut self, list: Node<'a, '_>, again: Again) -> Result<(), BadRequest> {
+        list.each(|node| self.add_one(node, None, again))
+    }
+
+    fn add_one(
+        &mut self,
+        node: Node<'a, '_>,
+        namespace: Option<&Cow<'a, str>>,
+        again: Again,
+    ) -> Result<(), BadRequest> {
+        let tool: ToolMembers<'a> = node.members()?;
+        let kind = named(node.need("type", tool.r#type)?)?;
+        let shape = match kind.as_ref() {
+            "function" => {
+                let parameters = node.get("parameters", tool.parameters);
+                let strict = node.get("strict", tool.strict);
+                Shape::Function {
+                    parameters: parameters.map(|node| node.object()).transpose()?,
+                    strict: strict.map(|node| node.boolean()).transpose()?.unwrap_or_default(),
+                }
+            }
+            "custom" => Shape::Custom { grammar: node.get("format", tool.format).map_or(Ok(None), grammar)? },
+            "namespace" if namespace.is_none() => {
+                let namespace = tool_name(node.need("name", tool.name)?)?;
+                return node
+                    .need("tools", tool.tools)?
+                    .each(|inner| self.add_one(inner, Some(&namespace), again));
+            }
+            _ => {
+                self.dropped += 1;
+                return Ok(());
+            }
+        };
+        let name = tool_name(node.need("name", tool.name)?)?;
+        let tool = Tool {
+            sent: names::sent(namespace.map(AsRef::as_ref), name.clone()),
+            namespace: namespace.cloned(),
+            name,
+            description: node.text_of("description", tool.description)?,
+            shape,
+        };
+        self.offer(tool, again).map_err(|problem| node.bad(problem))
+    }
+
+    fn offer(&mut self, tool: Tool<'a>, again: Again) -> Result<(), Problem> {
+        let place = self.by_name.get(&tool.sent).and_then(|index| self.offered.get_mut(*index));
+        match place {
+            None => {
+                self.by_name.insert(tool.sent.clone(), self.offered.len());
+                self.offered.push(tool);
+            }
+            Some(earlier) if again == Again::Replaces && earlier.is(&tool) => *earlier = tool,
+            Some(_) => return Err(Problem::ToolNameTaken),
+        }
+        Ok(())
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.offered.is_empty()
+    }
+
+    /// Where a tool stands among those offered.
+    pub fn find(&self, namespace: Option<&str>, name: Cow<'a, str>) -> Option<usize> {
+        self.by_name.get(&names::sent(namespace, name)).copied()
+    }
+
+    /// Leaves only those that `kept` says yes to, by place and namespace; places that were found count no longer.
+    pub fn keep(&mut self, kept: impl Fn(usize, Option<&str>) -> bool) {
+        let mut index = 0;
+        self.offered.retain(|tool| {
+            index += 1;
+            kept(index - 1, tool.namespace.as_deref())
+        });
+        self.by_name.clear();
+    }
+
+    pub fn sent_name(&self, index: usize) -> &str {
+        self.offered.get(index).map(|tool| tool.sent.as_ref()).unwrap_or_default()
+    }
+
+    /// How the calls lead back. Without tools it is empty, and costs nothing.
+    pub fn names(&self) -> ToolNames {
+        let mut names = ToolNames::default();
+        for tool in &self.offered {
+            let namespace = || tool.namespace.as_deref().map(Into::into);
+            let name = || tool.name.as_ref().into();
+            match tool.shape {
+                Shape::Custom { .. } => {
+                    names.insert(&tool.sent, ToolName::Custom { namespace: namespace(), name: name() });
+                }
+                Shape::Function { .. } if tool.sent != tool.name => {
+                    names.insert(&tool.sent, ToolName::Function { namespace: namespace(), name: name() });
+                }
+                Shape::Function { .. } => {}
+            }
+        }
+        names
+    }
+
+    pub fn write(&self, out: &mut Json) {
+        out.put("[");
+        self.offered.iter().for_each(|tool| tool.write(out));
+        out.put("]");
+    }
+}
+
+impl Tool<'_> {
+    fn is(&self, other: &Self) -> bool {
+        let same_kind =
+            matches!(self.shape, Shape::Custom { .. }) == matches!(other.shape, Shape::Custom { .. });
+        same_kind && self.namespace == other.namespace && self.name == other.name
+    }
+
+    fn write(&self, out: &mut Json) {
+        out.next().put("{\"type\":\"function\",\"function\":{\"name\":").string(&self.sent);
+        match &self.shape {
+            Shape::Function { parameters, strict } => {
+                if let Some(description) = self.description {
+                    out.key("description").text(description);
+                }
+                if let Some(parameters) = parameters {
+                    out.key("parameters").put(parameters);
+                }
+                if *strict {
+                    out.key("strict").put("true");
+                }
+            }
+            Shape::Custom { grammar } => {
+                if self.description.is_some() || grammar.is_some() {
+                    out.key("description")
+                        .put("\"")
+                        .put(self.description.map(Text::spelt).unwrap_or_default());
+                    if let Some((syntax, definition)) = grammar {
+                        out.put(if self.description.is_some_and(|text| !text.is_empty()) {
+                            "\\n\\n"
+                        } else {
+                            ""
+                        });
+                        out.put("The input must follow this ").put(syntax.spelt());
+                        out.put(" grammar:\\n").put(definition.spelt());
+                    }
+                    out.put("\"");
+                }
+                out.key("parameters").put(CUSTOM_PARAMETERS);
+            }
+        }
+        out.put("}}");
+    }
+}
+
+/// The name of a tool, or of a namespace.
+pub fn tool_name<'a>(node: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
+    filled(node)?.read().ok_or_else(|| node.bad(Problem::HalfCharacter))
+}
+
+fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<(Text<'a>, Text<'a>)>, BadRequest> {
+    let format: Grammar<'a> = node.members()?;
+    let Some(kind) = node.get("type", format.r#type) else { return Ok(None) };
+    if named(kind)? != "grammar" {
+        return Ok(None);
+    }
+    let syntax = node.need_text("syntax", format.syntax)?;
+    Ok(Some((syntax, node.need_text("definition", format.definition)?)))
+}
