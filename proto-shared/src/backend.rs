@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most requests under way to one provider, unless it says otherwise.
 pub const CONCURRENT_REQUESTS_DEFAULT: u32 = 1000;
+/// The highest such bound: beyond what one gateway has sockets for.
+pub const CONCURRENT_REQUESTS_MAX: u32 = 100_000;
 
 /// Settings of one provider, each with a default that suits a plain Chat Completions server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

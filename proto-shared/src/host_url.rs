@@ -34,6 +34,7 @@ pub struct HostUrl {
     host: Host,
     port: u16,
     base_path: Box<str>,
+    is_api_root: bool,
 }
 
 /// Why a text is not a base URL.
@@ -87,7 +88,9 @@ impl HostUrl {
             None => scheme.default_port(),
             Some(digits) => parse_port(digits)?,
         };
-        Ok(Self { text: text.into(), scheme, host: parse_host(host)?, port, base_path: parse_path(path)? })
+        let (host, base_path) = (parse_host(host)?, parse_path(path)?);
+        let is_api_root = is_api_root(&base_path);
+        Ok(Self { text: text.into(), scheme, host, port, base_path, is_api_root })
     }
 
     pub fn as_str(&self) -> &str {
@@ -121,12 +124,11 @@ impl HostUrl {
     /// The path for `tail` (which has no leading slash) on this back end.
     ///
     /// One rule, so that `http://h`, `http://h/`, `http://h/v1` and `http://h/v1/` behave alike for
-    /// `v1/chat/completions`: when the base path says its version already, the tail's `v1` is dropped. It does when it ends
-    /// in a segment `v1`, or in `openai` after a segment of a version (`/v1/openai`, `/v1beta/openai`). The result starts
-    /// with the base path and `/`.
+    /// `v1/chat/completions`: when the base path is the root of a versioned API, the tail's `v1` is
+    /// dropped. The result starts with the base path and `/`.
     pub fn join(&self, tail: &str) -> String {
         let base = self.base_path();
-        let rest = match (is_versioned(base), tail.strip_prefix("v1")) {
+        let rest = match (self.is_api_root, tail.strip_prefix("v1")) {
             (true, Some("")) => return base.to_owned(),
             (true, Some(rest)) if rest.starts_with('/') => &rest[1..],
             _ => tail,
@@ -135,16 +137,18 @@ impl HostUrl {
     }
 }
 
-fn is_versioned(base: &str) -> bool {
-    let mut segments = base.rsplit('/');
-    match segments.next() {
-        Some("v1") => true,
-        Some("openai") => {
-            let version = segments.next().and_then(|segment| segment.strip_prefix('v'));
-            version.is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
-        }
-        _ => false,
-    }
+/// Whether a base path is what OpenAI's clients append `chat/completions` to: it ends in a version
+/// (`/v1`, `/api/paas/v4`), or names one and ends in the dialect (`/v1beta/openai`).
+fn is_api_root(base: &str) -> bool {
+    let Some((before, last)) = base.rsplit_once('/') else { return false };
+    is_version(last) || (matches!(last, "openai" | "openapi") && before.split('/').any(is_version))
+}
+
+/// `v1`, `v1beta`, `v12`.
+fn is_version(segment: &str) -> bool {
+    let Some(rest) = segment.strip_prefix('v') else { return false };
+    let word = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+    word.len() < rest.len() && word.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 impl Scheme {
@@ -266,6 +270,15 @@ mod tests {
             ("http://h/v1beta/openai/", "v1/chat/completions", "/v1beta/openai/chat/completions"),
             ("http://h/openai", "v1/models", "/openai/v1/models"),
             ("http://h/video/openai", "v1/models", "/video/openai/v1/models"),
+            (
+                "http://h/v1/projects/p/endpoints/openapi",
+                "v1/models",
+                "/v1/projects/p/endpoints/openapi/models",
+            ),
+            ("http://h/api/paas/v4", "v1/chat/completions", "/api/paas/v4/chat/completions"),
+            ("http://h/v2/workspaces/w/openai/-", "v1/models", "/v2/workspaces/w/openai/-/v1/models"),
+            ("http://h/video", "v1/models", "/video/v1/models"),
+            ("http://h/v1-eu", "v1/models", "/v1-eu/v1/models"),
             ("http://h/v1", "v1", "/v1"),
             ("http://h/v1", "v1beta/x", "/v1/v1beta/x"),
             ("http://h/v1", "metrics", "/v1/metrics"),

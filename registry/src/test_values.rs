@@ -1,7 +1,7 @@
 //! Small valid values for unit tests.
 
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
-use proto_shared::{HostUrl, WorkspaceName};
+use proto_shared::{Backend, HostUrl, WorkspaceName};
 
 use crate::domain::ProviderSpec;
 
@@ -24,5 +24,7 @@ pub fn provider_spec(host_url: &str) -> ProviderSpec {
         model_deployment_id: None,
         timeouts: UpstreamTimeouts::default(),
         replay: Replay::Never,
+        preset: None,
+        backend: Backend::default(),
     }
 }

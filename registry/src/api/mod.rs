@@ -21,6 +21,7 @@ mod keys;
 mod members;
 mod models;
 pub mod openapi;
+mod presets;
 mod projects;
 mod prompts;
 mod providers;
@@ -61,6 +62,7 @@ fn routes() -> OpenApiRouter<Registry> {
         .merge(virtual_models::routes())
         .merge(prompts::routes())
         .merge(providers::routes())
+        .merge(presets::routes())
         .merge(deployment_configs::routes())
         .merge(deployments::routes())
         .merge(filesets::routes())

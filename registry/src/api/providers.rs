@@ -1,5 +1,6 @@
 //! `/apis/models/v2/workspaces/{ws}/providers`.
 
+mod backend;
 pub mod body;
 mod view;
 
@@ -9,6 +10,7 @@ use proto_shared::ProviderName;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub use self::backend::BackendFields;
 use self::body::{CreateProvider, ReplaceProvider, UpdateProviderStatus};
 pub use self::view::Provider;
 use super::body::Valid;

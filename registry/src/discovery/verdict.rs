@@ -2,6 +2,7 @@
 //!
 //! - A list of models: READY, and those are its models.
 //! - An answer that is no list: READY, but only the provider route leads there.
+//! - A pinned model is the one model, listed or not: any answer that is no refusal means READY.
 //! - No answer, or an error: ERROR with the class of the failure. The models stay, so that routes
 //!   do not vanish with a provider that comes back.
 //!
@@ -15,11 +16,9 @@ use proto_shared::{ModelName, WorkspaceName, entity_name_for};
 
 use super::schedule::Outcome;
 use crate::config::MODELS_PER_PROVIDER_MAX;
-use crate::domain::provider::{Finding, is_enabled};
+use crate::domain::provider::{Finding, is_enabled, is_upstream_id};
 use crate::domain::{Provider, ProviderStatus, ServedModel};
 
-/// Longest upstream id that becomes routable, in bytes.
-const UPSTREAM_ID_BYTES_MAX: usize = 255;
 /// A working provider is given up after this many looks in a row that failed.
 const FAILURES_TO_GIVE_UP: u32 = 2;
 
@@ -31,6 +30,15 @@ pub enum Probed {
     /// It answers, and not with a list of models.
     NoList(NoList),
     Failed(Failure),
+}
+
+impl Probed {
+    fn shows_life(&self) -> bool {
+        match self {
+            Self::Listed(_) | Self::NoList(_) => true,
+            Self::Failed(failure) => failure.is_about_the_list(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,6 +80,15 @@ impl Failure {
     fn is_final(&self) -> bool {
         matches!(self, Self::Status(401 | 403) | Self::Key | Self::NoSecret(_) | Self::Egress(_))
     }
+
+    /// It answers, and only its list is not to be had.
+    fn is_about_the_list(&self) -> bool {
+        match self {
+            Self::TooLong(_) => true,
+            Self::Status(code) => matches!(code, 400..=499 | 501) && !matches!(code, 401 | 403 | 407 | 408),
+            _ => false,
+        }
+    }
 }
 
 /// What is to be written; `None` where nothing changes.
@@ -108,6 +125,11 @@ pub fn judge(provider: &Provider, probed: &Probed, failures: u32) -> Verdict {
     }
     let works = provider.status == ProviderStatus::Ready;
     let believed = failures + 1 >= FAILURES_TO_GIVE_UP;
+    let pinned = provider.spec.pinned(&provider.workspace, &provider.served);
+    if let Some(pinned) = pinned.filter(|_| probed.shows_life()) {
+        let message = word_on_pinned(&pinned.1, probed);
+        return change(provider, ProviderStatus::Ready, message, Some(vec![pinned]));
+    }
     match probed {
         Probed::Listed(ids) => {
             let (served, message) = name_models(provider, ids);
@@ -131,6 +153,21 @@ pub fn judge(provider: &Provider, probed: &Probed, failures: u32) -> Verdict {
     }
 }
 
+/// What a look that found life says about the one model.
+fn word_on_pinned(pinned: &str, probed: &Probed) -> String {
+    match probed {
+        Probed::Listed(ids) if !ids.is_empty() && !ids.iter().any(|id| id == pinned) => {
+            format!("The provider's list of models does not name its pinned model '{pinned}'")
+        }
+        Probed::Listed(_) | Probed::NoList(_) => String::new(),
+        Probed::Failed(failure) => {
+            format!(
+                "The provider's list of models can't be had ({failure}); its pinned model is taken on trust"
+            )
+        }
+    }
+}
+
 fn doubt() -> Verdict {
     Verdict { doubtful: true, ..Verdict::NOTHING }
 }
@@ -142,14 +179,10 @@ fn change(
     message: String,
     served: Option<Vec<(ModelName, String)>>,
 ) -> Verdict {
-    let differs = |served: &Vec<(ModelName, String)>| {
-        let stored = provider.served.iter().map(|s| (&s.name, &s.served_name));
-        !served.iter().map(|(name, id)| (name, id)).eq(stored)
-    };
     Verdict {
         status: (status != provider.status).then_some(status),
         message: (message != provider.status_message).then_some(message),
-        served: served.filter(differs),
+        served: served.filter(|models| !provider.serves(models)),
         doubtful: false,
     }
 }
@@ -163,7 +196,7 @@ fn name_models(provider: &Provider, ids: &[String]) -> (Vec<(ModelName, String)>
     let mut seen = HashSet::new();
     let usable: Vec<&String> = ids
         .iter()
-        .filter(|id| is_usable(id) && is_enabled(enabled, id) && seen.insert(id.as_str()))
+        .filter(|id| is_upstream_id(id) && is_enabled(enabled, id) && seen.insert(id.as_str()))
         .collect();
     let kept = &usable[..usable.len().min(MODELS_PER_PROVIDER_MAX)];
     let names = Names::choose(&provider.workspace, &provider.served, kept);
@@ -176,10 +209,6 @@ fn name_models(provider: &Provider, ids: &[String]) -> (Vec<(ModelName, String)>
         String::new()
     };
     (served, message)
-}
-
-fn is_usable(id: &str) -> bool {
-    !id.is_empty() && id.len() <= UPSTREAM_ID_BYTES_MAX && !id.chars().any(char::is_control)
 }
 
 struct Names<'a> {

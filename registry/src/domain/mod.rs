@@ -22,6 +22,7 @@ pub mod model;
 pub mod model_spec;
 pub mod observed;
 pub mod page;
+pub mod presets;
 pub mod prompt;
 pub mod provider;
 pub mod quantity;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
-use proto_shared::{AuthTemplate, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName};
+use proto_shared::{
+    AuthTemplate, Backend, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName, entity_name_for,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -13,6 +15,8 @@ use super::{EntityId, Timestamp};
 
 /// Longest status message, in characters.
 pub const STATUS_MESSAGE_CHARS_MAX: usize = 1000;
+/// Longest upstream id that becomes routable, in bytes.
+pub const UPSTREAM_ID_BYTES_MAX: usize = 255;
 
 /// A stored provider.
 #[derive(Debug, Clone)]
@@ -35,6 +39,14 @@ pub struct Provider {
     pub updated: Timestamp,
 }
 
+impl Provider {
+    /// Whether these are its models, in this order.
+    pub fn serves(&self, models: &[(ModelName, String)]) -> bool {
+        let stored = self.served.iter().map(|served| (&served.name, &served.served_name));
+        models.iter().map(|(name, id)| (name, id)).eq(stored)
+    }
+}
+
 /// Everything an owner may set.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ProviderSpec {
@@ -43,7 +55,7 @@ pub struct ProviderSpec {
     pub host_url: HostUrl,
     pub api_key_secret_name: Option<SecretName>,
     pub auth_header_format: Option<AuthTemplate>,
-    /// Upstream ids that become routable. Absent or empty: all.
+    /// Upstream ids that become routable. Absent or empty: all. A pinned model goes before.
     pub enabled_models: Option<Vec<String>>,
     pub default_extra_body: Option<Map<String, Value>>,
     pub required_extra_body: Option<Map<String, Value>>,
@@ -52,6 +64,19 @@ pub struct ProviderSpec {
     pub model_deployment_id: Option<String>,
     pub timeouts: UpstreamTimeouts,
     pub replay: Replay,
+    /// The preset that its owner named: what it filled in stands in the other fields.
+    pub preset: Option<String>,
+    pub backend: Backend,
+}
+
+impl ProviderSpec {
+    /// All that a provider with a pinned model serves. The model keeps the name it has among `served`.
+    pub fn pinned(&self, workspace: &WorkspaceName, served: &[ServedModel]) -> Option<(ModelName, String)> {
+        let id = self.backend.pinned_model.as_ref()?;
+        let known = served.iter().find(|model| model.served_name == *id);
+        let name = known.map_or_else(|| entity_name_for(workspace, id), |model| model.name.clone());
+        Some((name, id.clone()))
+    }
 }
 
 /// One model of a provider: its routable name, and what the provider calls it.
@@ -127,6 +152,11 @@ impl FromStr for ProviderStatus {
     fn from_str(text: &str) -> Result<Self, ()> {
         Self::ALL.into_iter().find(|status| status.as_str() == text).ok_or(())
     }
+}
+
+/// Whether a provider's own name for a model can be routed and sent.
+pub fn is_upstream_id(id: &str) -> bool {
+    !id.is_empty() && id.len() <= UPSTREAM_ID_BYTES_MAX && !id.chars().any(char::is_control)
 }
 
 /// Whether `enabled` lets the upstream id through.

@@ -7,8 +7,7 @@ use std::sync::Arc;
 
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
 use proto_shared::{
-    Backend, Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName,
-    WorkspaceName,
+    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName, WorkspaceName,
 };
 
 use super::model::prefer;
@@ -44,7 +43,7 @@ impl KeyedProvider {
             required_extra_body: spec.required_extra_body.clone().unwrap_or_default(),
             timeouts: spec.timeouts,
             replay: spec.replay,
-            backend: Backend::default(),
+            backend: spec.backend.clone(),
             ready: *status == ProviderStatus::Ready && !self.provider.withheld,
         }
     }

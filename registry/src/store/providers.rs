@@ -1,6 +1,6 @@
 //! Providers.
 
-use proto_shared::{ModelName, ProviderName, WorkspaceName};
+use proto_shared::{ProviderName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::documents::{CREATED_AT, DESCRIPTION, NAME, PROJECT, UPDATED_AT, WORKSPACE};
@@ -17,7 +17,7 @@ use crate::error::Error;
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
-    status_message, created_us, updated_us, withheld";
+    status_message, created_us, updated_us, withheld, preset, backend";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
@@ -65,6 +65,8 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
             model_deployment_id: row.get(15)?,
             timeouts: json(row, 16)?,
             replay: json(row, 17)?,
+            preset: row.get(23)?,
+            backend: json(row, 24)?,
         },
         status: status.parse().unwrap_or(ProviderStatus::Unknown),
         status_message: row.get(19)?,
@@ -147,7 +149,11 @@ pub fn insert(
             generation,
             write.now().0,
         ))?;
-    set_spec(write, write.last_insert_rowid(), spec)?;
+    let seq = write.last_insert_rowid();
+    set_spec(write, seq, spec)?;
+    if let Some(pinned) = spec.pinned(workspace, &[]) {
+        served::replace(write, seq, workspace, name.as_str(), &[pinned])?;
+    }
     get(write, workspace.as_str(), name.as_str())
 }
 
@@ -163,14 +169,15 @@ pub fn replace(
     let status = given.status.unwrap_or(provider.status);
     let message = given.message.as_deref().unwrap_or(&provider.status_message);
     set_status(write, provider.seq, status, message)?;
-    let kept: Vec<_> = provider
+    let enabled = provider
         .served
         .iter()
         .filter(|model| is_enabled(spec.enabled_models.as_deref(), &model.served_name))
-        .map(|model| (model.name.clone(), model.served_name.clone()))
-        .collect();
-    if kept.len() != provider.served.len() {
-        served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), &kept)?;
+        .map(|model| (model.name.clone(), model.served_name.clone()));
+    let pinned = spec.pinned(&provider.workspace, &provider.served);
+    let serves = pinned.map_or_else(|| enabled.collect::<Vec<_>>(), |pinned| vec![pinned]);
+    if !provider.serves(&serves) {
+        served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), &serves)?;
     }
     get(write, provider.workspace.as_str(), provider.name.as_str())
 }
@@ -188,14 +195,7 @@ pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Resu
             .prepare_cached("UPDATE providers SET model_deployment_id = ?2 WHERE seq = ?1")?
             .execute((provider.seq, id))?;
     }
-    let is_same = |models: &Vec<(ModelName, String)>| {
-        models.len() == provider.served.len()
-            && models
-                .iter()
-                .zip(&provider.served)
-                .all(|((name, id), s)| *name == s.name && *id == s.served_name)
-    };
-    let models = finding.served.as_ref().filter(|models| !is_same(models));
+    let models = finding.served.as_ref().filter(|models| !provider.serves(models));
     if let Some(models) = models {
         served::replace(write, provider.seq, &provider.workspace, provider.name.as_str(), models)?;
     }
@@ -261,6 +261,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
              default_extra_body = :default_body, required_extra_body = :required_body, \
              default_extra_headers = :default_headers, required_extra_headers = :required_headers, \
              model_deployment_id = :deployment, timeouts = :timeouts, replay = :replay, \
+             preset = :preset, backend = :backend, \
              revision = revision + 1, route_generation = :generation, updated_us = :now WHERE seq = :seq",
         )?
         .execute(named_params! {
@@ -278,6 +279,8 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
             ":deployment": spec.model_deployment_id,
             ":timeouts": to_json(&spec.timeouts)?,
             ":replay": to_json(&spec.replay)?,
+            ":preset": spec.preset,
+            ":backend": to_json(&spec.backend)?,
             ":generation": generation,
             ":now": write.now().0,
         })?;

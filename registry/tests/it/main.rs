@@ -22,6 +22,7 @@ mod lists;
 mod migration;
 mod model_specs;
 mod models;
+mod presets;
 mod providers;
 mod rotation;
 mod secrecy;

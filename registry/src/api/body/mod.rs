@@ -27,6 +27,11 @@ use crate::error::{Error, Issue};
 pub trait RequestBody: DeserializeOwned + ToSchema + Send + 'static {
     /// Whether errors may repeat what was sent.
     const ECHO: Echo = Echo::Input;
+
+    /// Faults of a body's shape that its schema can't say.
+    fn further_faults(_body: &Value) -> Vec<Issue> {
+        Vec::new()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +85,8 @@ pub fn parse<T: RequestBody>(body: &Value) -> Result<T, Error> {
     if !body.is_object() {
         return Err(not_an_object());
     }
-    let issues = issues::all(validator_of::<T>()?.iter_errors(body), T::ECHO);
+    let mut issues = issues::all(validator_of::<T>()?.iter_errors(body), T::ECHO);
+    issues.extend(T::further_faults(body));
     if !issues.is_empty() {
         return Err(Error::Invalid(issues));
     }

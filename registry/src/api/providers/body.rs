@@ -9,8 +9,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use utoipa::ToSchema;
 
+use super::BackendFields;
 use crate::api::body::{RequestBody, given};
 use crate::api::schema;
+use crate::domain::presets::{self, Preset};
 use crate::domain::provider::{Finding, GivenStatus};
 use crate::domain::{ProviderSpec, ProviderStatus, extra_headers};
 use crate::error::{Error, Issue};
@@ -30,9 +32,9 @@ pub struct ReplaceProvider {
     project: Option<String>,
     #[schema(max_length = 1000)]
     description: Option<String>,
-    /// Where it is: `http(s)://host[:port][/path]`, with or without `/v1`
+    /// Where it is: `http(s)://host[:port][/path]`, with or without `/v1`. Required unless the preset knows
     #[schema(max_length = 2048)]
-    host_url: String,
+    host_url: Option<String>,
     /// A secret of the same workspace
     #[schema(max_length = 255)]
     api_key_secret_name: Option<String>,
@@ -58,6 +60,11 @@ pub struct ReplaceProvider {
     /// Whether a request may be sent again after some of it was written: `never` or `safe`
     #[schema(value_type = Option<ReplayPolicy>)]
     replay: Option<Replay>,
+    /// Ours. Fills in what is left out here; `GET /apis/models/v2/provider-presets` lists them
+    #[schema(max_length = 63)]
+    preset: Option<String>,
+    #[serde(flatten)]
+    backend: BackendFields,
 }
 
 /// What a provider calls a model.
@@ -110,21 +117,41 @@ pub struct ServedModelMapping {
     pub served_model_name: String,
 }
 
-impl RequestBody for CreateProvider {}
-impl RequestBody for ReplaceProvider {}
+impl RequestBody for CreateProvider {
+    fn further_faults(body: &Value) -> Vec<Issue> {
+        ReplaceProvider::further_faults(body)
+    }
+}
+
+impl RequestBody for ReplaceProvider {
+    /// It is somewhere, or its preset says where.
+    fn further_faults(body: &Value) -> Vec<Issue> {
+        let preset = body["preset"].as_str().map(presets::find);
+        let is_known = preset.is_some_and(|preset| preset.is_none_or(|preset| preset.host_url.is_some()));
+        if is_known || !body["host_url"].is_null() { Vec::new() } else { vec![no_host_url()] }
+    }
+}
+
 impl RequestBody for UpdateProviderStatus {}
 
 impl ReplaceProvider {
     /// Judges what is well formed: where it points, what it adds, which key it wants.
     pub fn accept(self, egress: &EgressPolicy) -> Result<(ProviderSpec, GivenStatus), Error> {
         let given = GivenStatus { status: self.status, message: self.status_message };
-        let host_url = HostUrl::parse(&self.host_url).map_err(|reason| Error::invalid("host_url", reason))?;
-        let auth_header_format = self.auth_header_format.as_deref().map(AuthTemplate::parse).transpose();
+        let preset = self.preset.as_deref().map(preset_named).transpose()?;
+        let host_url = self.host_url.as_deref().or(preset.and_then(|preset| preset.host_url));
+        let host_url = HostUrl::parse(host_url.ok_or_else(|| Error::Invalid(vec![no_host_url()]))?)
+            .map_err(|reason| Error::invalid("host_url", reason))?;
         let auth_header_format =
-            auth_header_format.map_err(|reason| Error::invalid("auth_header_format", reason))?;
+            self.auth_header_format.as_deref().or(preset.and_then(|preset| preset.auth_header_format));
+        let auth_header_format = auth_header_format
+            .map(AuthTemplate::parse)
+            .transpose()
+            .map_err(|reason| Error::invalid("auth_header_format", reason))?;
+        let default_extra_headers = self.default_extra_headers.or_else(|| preset.and_then(headers_of));
         egress.check_url(&host_url).map_err(|reason| Error::refused("host_url", reason))?;
         for (field, headers) in [
-            ("default_extra_headers", &self.default_extra_headers),
+            ("default_extra_headers", &default_extra_headers),
             ("required_extra_headers", &self.required_extra_headers),
         ] {
             headers
@@ -144,14 +171,34 @@ impl ReplaceProvider {
             enabled_models: self.enabled_models.map(|ids| ids.into_iter().map(|id| id.0).collect()),
             default_extra_body: self.default_extra_body,
             required_extra_body: self.required_extra_body,
-            default_extra_headers: self.default_extra_headers,
+            default_extra_headers,
             required_extra_headers: self.required_extra_headers,
             model_deployment_id: self.model_deployment_id,
             timeouts: self.timeouts.map(UpstreamTimeouts::from).unwrap_or_default(),
             replay: self.replay.unwrap_or_default(),
+            backend: self.backend.accept(preset)?,
+            preset: preset.map(|preset| preset.name.to_owned()),
         };
         Ok((spec, given))
     }
+}
+
+fn preset_named(name: &str) -> Result<&'static Preset, Error> {
+    presets::find(name).ok_or_else(|| {
+        let names: Vec<&str> = presets::ALL.iter().map(|preset| preset.name).collect();
+        Error::invalid("preset", format!("there is no such preset; there are {}", names.join(", ")))
+    })
+}
+
+fn headers_of(preset: &Preset) -> Option<BTreeMap<String, String>> {
+    let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let headers: BTreeMap<_, _> = preset.default_extra_headers.iter().map(owned).collect();
+    (!headers.is_empty()).then_some(headers)
+}
+
+fn no_host_url() -> Issue {
+    let loc = vec![json!("body"), json!("host_url")];
+    Issue { kind: "missing", loc, msg: "Field required".into(), input: Value::Null }
 }
 
 impl From<Timeouts> for UpstreamTimeouts {

@@ -7,9 +7,10 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::backend::BackendFields;
 use super::body::{ReplayPolicy, ServedModelMapping};
 use crate::api::schema::AuthContext;
-use crate::domain::{self, ProviderStatus};
+use crate::domain::{self, ProviderStatus, presets};
 
 #[derive(Serialize, ToSchema)]
 pub struct Provider {
@@ -39,6 +40,11 @@ pub struct Provider {
     timeouts: UpstreamTimeouts,
     #[schema(value_type = ReplayPolicy)]
     replay: Replay,
+    /// Ours, as what follows: left out where it says nothing
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
+    #[serde(flatten)]
+    backend: BackendFields,
 }
 
 impl From<domain::Provider> for Provider {
@@ -53,6 +59,7 @@ impl From<domain::Provider> for Provider {
             })
             .collect();
         let spec = provider.spec;
+        let preset = spec.preset.as_deref().and_then(presets::find);
         Self {
             id: provider.id.to_string(),
             name: provider.name.into(),
@@ -76,6 +83,8 @@ impl From<domain::Provider> for Provider {
             auth_header_format: spec.auth_header_format.map(String::from),
             timeouts: spec.timeouts,
             replay: spec.replay,
+            backend: BackendFields::showing(spec.backend, preset),
+            preset: spec.preset,
         }
     }
 }

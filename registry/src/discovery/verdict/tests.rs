@@ -1,4 +1,5 @@
 use super::*;
+use crate::domain::provider::UPSTREAM_ID_BYTES_MAX;
 use crate::domain::{EntityId, Timestamp};
 use crate::test_values::{provider_spec, workspace_name};
 
@@ -135,4 +136,40 @@ fn a_provider_comes_back_by_itself() {
 fn what_is_going_away_is_left_alone() {
     let stored = provider(ProviderStatus::Deleting, "", &[]);
     assert_eq!(judge(&stored, &listed(&["tiny"]), 0), Verdict::NOTHING);
+}
+
+fn pinned(status: ProviderStatus, served: &[(&str, &str)]) -> Provider {
+    let mut stored = provider(status, "x", served);
+    stored.spec.backend.pinned_model = Some("Org/M".into());
+    stored
+}
+
+#[test]
+fn a_pinned_model_is_the_only_one_whatever_the_list_says() {
+    for (probed, says) in [
+        (listed(&["aa", "Org/M", "bb"]), ""),
+        (listed(&[]), ""),
+        (Probed::NoList(NoList::NotFound), ""),
+        (Probed::NoList(NoList::OtherShape), ""),
+        (listed(&["aa"]), "does not name its pinned model 'Org/M'"),
+        (Probed::Failed(Failure::Status(405)), "can't be had (answered 405)"),
+        (Probed::Failed(Failure::Status(429)), "answered 429"),
+        (Probed::Failed(Failure::TooLong(8)), "longer than 8 bytes"),
+    ] {
+        let verdict = judge(&pinned(CREATED, &[]), &probed, 0);
+        assert_eq!(verdict.status, Some(READY), "{probed:?}");
+        assert_eq!(names(&verdict), [("org-m", "Org/M")], "{probed:?}");
+        let message = verdict.message.clone().unwrap_or_default();
+        assert!(message.contains(says) && message.is_empty() == says.is_empty(), "{message}");
+    }
+    let renamed = judge(&pinned(CREATED, &[("mine", "Org/M")]), &listed(&[]), 0);
+    assert_eq!(renamed.served, None, "it keeps its name");
+}
+
+#[test]
+fn a_pinned_model_does_not_make_up_for_a_refused_key_or_a_dead_host() {
+    for failure in [Failure::Status(401), Failure::Status(403), Failure::Refused, Failure::Status(502)] {
+        let verdict = judge(&pinned(CREATED, &[("org-m", "Org/M")]), &Probed::Failed(failure), 0);
+        assert_eq!((verdict.status, &verdict.served), (Some(ERROR), &None));
+    }
 }

@@ -2,7 +2,7 @@
 
 use proto_shared::names::EntityName;
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
-use proto_shared::{HostUrl, ProviderName};
+use proto_shared::{Backend, HostUrl, ProviderName};
 
 use super::plan::Step;
 use crate::domain::observed::SeenState;
@@ -122,6 +122,8 @@ fn make_provider(write: &Write<'_>, deployment: &Deployment, host_url: HostUrl) 
         timeouts: UpstreamTimeouts::default(),
         // It is ours: nobody is billed for a request that is sent again.
         replay: Replay::Safe,
+        preset: None,
+        backend: Backend::default(),
     };
     let first = ProviderName::new(name.as_str()).map_err(|reason| Error::refused("name", reason))?;
     let is_taken = providers::find(write, workspace.as_str(), first.as_str())?.is_some();
