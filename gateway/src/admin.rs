@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::app::App;
 use crate::explain::explain;
-use crate::route::ModelEntry;
 use crate::route::table::TableProvider;
+use crate::route::{ModelEntry, Replica};
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -73,9 +73,18 @@ struct DumpedProvider {
     host_url: Option<String>,
     ready: bool,
     sends_key: bool,
-    idle_connections: usize,
+    /// In flight at all its addresses.
+    in_flight: usize,
+    replicas: Vec<DumpedReplica>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
+}
+
+#[derive(Serialize)]
+struct DumpedReplica {
+    url: String,
+    in_flight: usize,
+    idle_connections: usize,
 }
 
 #[derive(Serialize)]
@@ -101,19 +110,30 @@ async fn routes(State(app): State<Arc<App>>) -> Json<Dump> {
 fn dump_model(model: &ModelEntry) -> DumpedModel {
     DumpedModel {
         id: model.public_id.to_string(),
-        providers: model.candidates.iter().map(|c| c.provider.endpoint.label.to_string()).collect(),
+        providers: model.candidates.iter().map(|c| c.provider.label.to_string()).collect(),
     }
 }
 
 fn dump_provider(name: &str, provider: &TableProvider) -> DumpedProvider {
     let usable = provider.as_ref().ok();
+    let replicas =
+        usable.map(|p| p.replicas.iter().map(dump_replica).collect::<Vec<_>>()).unwrap_or_default();
     DumpedProvider {
         name: name.into(),
         host_url: usable.map(|p| p.host_url.to_string()),
         ready: usable.is_some_and(|p| p.ready),
         sends_key: usable.is_some_and(|p| !p.key.is_empty()),
-        idle_connections: usable.map_or(0, |p| p.endpoint.pool.idle_connections()),
+        in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
+        replicas,
         unusable: provider.as_ref().err().map(ToString::to_string),
+    }
+}
+
+fn dump_replica(replica: &Replica) -> DumpedReplica {
+    DumpedReplica {
+        url: replica.url().to_string(),
+        in_flight: replica.endpoint.load.in_flight(),
+        idle_connections: replica.endpoint.pool.idle_connections(),
     }
 }
 

@@ -1,10 +1,12 @@
 //! "Where would this request go, and why?": the same pure functions as the request path, with words.
 
+use proto_shared::HostUrl;
 use serde::Serialize;
 
 use crate::route::tail::forwardable;
 use crate::route::{
-    ModelEntry, ModelQuery, Provider, RouteTable, Target, parse_target, resolve_model, resolve_provider,
+    ModelEntry, ModelQuery, Provider, Replica, RouteTable, Target, parse_target, resolve_model,
+    resolve_provider,
 };
 
 #[derive(Debug, Serialize)]
@@ -23,10 +25,20 @@ pub struct Explanation {
 #[derive(Debug, Serialize)]
 pub struct ExplainedCandidate {
     pub provider: String,
+    /// Where it would go; with several replicas the first of them.
     pub url: String,
+    /// All addresses, when there are several: of two at random, the one with fewer requests in flight gets it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub replicas: Vec<ExplainedReplica>,
     pub served_model: Option<String>,
     pub ready: bool,
     pub sends_key: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ExplainedReplica {
+    pub url: String,
+    pub in_flight: usize,
 }
 
 #[derive(Debug, Serialize)]
@@ -119,10 +131,18 @@ fn explain_model(
 }
 
 fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> ExplainedCandidate {
-    let scheme = if provider.host_url.is_https() { "https" } else { "http" };
+    let at = |url: &HostUrl| {
+        let scheme = if url.is_https() { "https" } else { "http" };
+        format!("{scheme}://{}{}", url.authority(), url.join(tail))
+    };
+    let replicas = provider.replicas.iter().map(|replica| ExplainedReplica {
+        url: at(replica.url()),
+        in_flight: replica.endpoint.load.in_flight(),
+    });
     ExplainedCandidate {
-        provider: provider.endpoint.label.to_string(),
-        url: format!("{scheme}://{}{}", provider.host_url.authority(), provider.host_url.join(tail)),
+        provider: provider.label.to_string(),
+        url: at(provider.replicas.first().map_or(&provider.host_url, Replica::url)),
+        replicas: if provider.replicas.len() > 1 { replicas.collect() } else { Vec::new() },
         served_model,
         ready: provider.ready,
         sends_key: !provider.key.is_empty(),

@@ -1,11 +1,12 @@
 //! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
 //!
 //! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`dialect`], [`h1`], [`headers`], [`cors`],
-//! [`caller`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
+//! [`caller`], [`balance`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
 //! table fresh; [`server`] wires it all.
 
 pub mod access_log;
 pub mod admin;
+pub mod balance;
 pub mod body;
 pub mod caller;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod feed;
 pub mod h1;
 pub mod headers;
 pub mod metrics;
+mod random;
 pub mod refusal;
 pub mod route;
 pub mod server;

@@ -1,9 +1,10 @@
 //! Every metric of the gateway, by name. Handles are bound once, per provider; a request touches
 //! atomics only. Label values come from the routing table and from enums, never from a request.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
+use dashmap::DashMap;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
@@ -83,6 +84,8 @@ pub struct Metrics {
     generation: IntGauge,
     table_age_seconds: IntGauge,
     applied_at: parking_lot::Mutex<Option<Instant>>,
+    /// By workspace and provider: one set of handles each, however many hold it.
+    providers: DashMap<(Box<str>, Box<str>), Weak<ProviderMetrics>>,
 }
 
 impl Metrics {
@@ -137,6 +140,7 @@ impl Metrics {
                 "Since the registry was last heard.",
             )?,
             applied_at: parking_lot::Mutex::new(None),
+            providers: DashMap::new(),
             registry,
         };
         metrics.register()?;
@@ -166,9 +170,13 @@ impl Metrics {
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
-    /// The handles of one provider. Its series go when the last holder drops them.
+    /// The handles of one provider, the same for all who ask. Its series go when the last holder drops them.
     pub fn provider(self: &Arc<Self>, workspace: &str, provider: &str) -> Arc<ProviderMetrics> {
-        Arc::new(ProviderMetrics {
+        let mut known = self.providers.entry((workspace.into(), provider.into())).or_default();
+        if let Some(known) = known.upgrade() {
+            return known;
+        }
+        let made = Arc::new(ProviderMetrics {
             first_byte_seconds: self.first_byte_seconds.with_label_values(&[workspace, provider]),
             duration_seconds: self.duration_seconds.with_label_values(&[workspace, provider]),
             frames: self.frames.with_label_values(&[workspace, provider]),
@@ -180,7 +188,9 @@ impl Metrics {
             workspace: workspace.into(),
             provider: provider.into(),
             metrics: Arc::clone(self),
-        })
+        });
+        *known = Arc::downgrade(&made);
+        made
     }
 
     /// Notes that the registry was heard, and what is served now.
@@ -278,6 +288,20 @@ impl Drop for InFlight {
 
 impl Drop for ProviderMetrics {
     fn drop(&mut self) {
+        let key = (self.workspace.clone(), self.provider.clone());
+        // While the entry is locked nobody makes the same series anew; if somebody did, they are theirs.
+        self.metrics.providers.remove_if(&key, |_, holders| {
+            let unheld = holders.strong_count() == 0;
+            if unheld {
+                self.remove_series();
+            }
+            unheld
+        });
+    }
+}
+
+impl ProviderMetrics {
+    fn remove_series(&self) {
         let (workspace, provider, all) = (&*self.workspace, &*self.provider, &self.metrics);
         let both = [workspace, provider];
         // Series that were never touched are not there to remove: that is no error.
@@ -316,5 +340,15 @@ mod tests {
         let text = metrics.render();
         assert!(!text.contains("p1"), "{text}");
         assert!(text.contains("nimgate_requests_in_flight 0"));
+    }
+
+    #[test]
+    fn a_provider_that_comes_back_while_its_last_request_runs_counts_on() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let guard = metrics.provider("default", "p1").enter();
+        let again = metrics.provider("default", "p1");
+        drop(guard);
+        again.request(RouteKind::OpenAi, Outcome::Ok);
+        assert!(metrics.render().contains("p1"), "its series are still there");
     }
 }

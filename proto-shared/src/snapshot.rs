@@ -65,6 +65,13 @@ pub struct ProviderRoute {
     pub ready: bool,
 }
 
+impl ProviderRoute {
+    /// Every address it is served at; at least one.
+    pub fn addresses(&self) -> &[HostUrl] {
+        if self.replicas.is_empty() { std::slice::from_ref(&self.host_url) } else { &self.replicas }
+    }
+}
+
 /// Time limits of one upstream, in milliseconds. Every limit has a value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

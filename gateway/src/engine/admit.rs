@@ -37,7 +37,7 @@ async fn wait<'p>(app: &App, down: &mut Down<'_>, provider: &'p Provider) -> Res
         Entry::Turn(turn) => turn,
         Entry::Full => return Err(busy(provider, "too many requests wait for it")),
     };
-    let _counted = provider.endpoint.metrics.wait();
+    let _counted = provider.metrics.wait();
     tokio::select! {
         biased;
         place = tokio::time::timeout(limits.waiting_timeout, turn.place()) => {
@@ -48,8 +48,8 @@ async fn wait<'p>(app: &App, down: &mut Down<'_>, provider: &'p Provider) -> Res
 }
 
 fn busy(provider: &Provider, why: &'static str) -> NotAdmitted {
-    provider.endpoint.metrics.busy.inc();
-    NotAdmitted::Busy(Refusal::ProviderBusy { provider: provider.endpoint.label.to_string(), why })
+    provider.metrics.busy.inc();
+    NotAdmitted::Busy(Refusal::ProviderBusy { provider: provider.label.to_string(), why })
 }
 
 /// Ready when the client has left.

@@ -122,7 +122,7 @@ impl RequestContext {
 
     /// A provider is chosen: from here on the request counts as in flight there.
     pub fn routed(&mut self, kind: RouteKind, provider: &Arc<Provider>, model: Option<&str>) {
-        let guard = provider.endpoint.metrics.enter();
+        let guard = provider.metrics.enter();
         self.route = Some((kind, Arc::clone(provider), guard));
         if self.app.access_log.is_on() {
             self.model = model.map(Into::into);
@@ -161,7 +161,7 @@ impl Drop for RequestContext {
         let outcome =
             self.outcome.unwrap_or(if self.reason.is_some() { Outcome::Failed } else { Outcome::Cancelled });
         if let Some((kind, provider, _)) = &self.route {
-            let metrics = &provider.endpoint.metrics;
+            let metrics = &provider.metrics;
             metrics.request(*kind, outcome);
             metrics.duration_seconds.observe(duration.as_secs_f64());
             if let Some(first_byte) = self.first_byte {
@@ -174,7 +174,7 @@ impl Drop for RequestContext {
                 method: self.line.method.as_ref().map_or("", http::Method::as_str),
                 path: self.line.path.as_deref().unwrap_or_default(),
                 route: self.route.as_ref().map(|(kind, ..)| kind.label()),
-                provider: self.route.as_ref().map(|(_, provider, _)| &*provider.endpoint.label),
+                provider: self.route.as_ref().map(|(_, provider, _)| &*provider.label),
                 model: self.model.as_deref(),
                 status: self.status,
                 outcome: outcome.label(),

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use pingora::protocols::tls::ALPN;
 
+use super::addresses::Addresses;
 use super::admit::{NotAdmitted, admit};
 use super::app::App;
 use super::context::RequestContext;
@@ -19,9 +20,13 @@ use crate::body::ModelRewrite;
 use crate::failover::{Attempt, Verdict, verdict};
 use crate::metrics::{AttemptResult, Outcome, RouteKind};
 use crate::refusal::Refusal;
-use crate::route::{ModelEntry, Provider};
+use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
 use crate::upstream::places::Place;
-use crate::upstream::{ConnectError, Connection};
+use crate::upstream::{ConnectError, Connection, Endpoint};
+
+/// How often a request whose addresses have left the table is resolved again: each time, a newer table
+/// was swapped in since.
+const RENEWALS_MAX: usize = 3;
 
 /// Everything about a request that is the same for all candidates.
 pub struct Forward<'a> {
@@ -65,6 +70,20 @@ impl Choice {
             Self::Provider(_) => None,
         }
     }
+
+    /// The same by the table of now.
+    fn renewed(&self, app: &App) -> Result<Self, Refusal> {
+        let table = app.routes.load();
+        match self {
+            Self::Provider(old) => {
+                resolve_provider(&table, &old.workspace, &old.name).map(Arc::clone).map(Self::Provider)
+            }
+            Self::Model(old) => {
+                let workspace = old.public_id.split('/').next().unwrap_or_default();
+                resolve_model(&table, workspace, ModelQuery::Url(&old.name)).map(Self::Model)
+            }
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -88,8 +107,15 @@ enum Next {
     End(Forwarded),
     Refuse(Refusal),
     FreshConnection,
-    /// Another candidate, if there is one; else this.
+    /// Another address or candidate, if there is one; else this.
     Other(Refusal),
+}
+
+/// Why none of a choice's candidates answered.
+enum Unserved {
+    Refused(Refusal),
+    /// Addresses were passed over because they have left the table since the choice was made.
+    Outdated,
 }
 
 pub async fn forward(
@@ -99,45 +125,72 @@ pub async fn forward(
     choice: &Choice,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Refusal> {
-    let mut last = Refusal::Overloaded;
-    let mut fresh = false;
-    let (mut at, mut attempts) = (0, 0);
+    let mut renewed = None;
+    for _ in 0..=RENEWALS_MAX {
+        let choice = renewed.as_ref().unwrap_or(choice);
+        match try_candidates(app, down, forward, choice, context).await {
+            Ok(end) => return Ok(end),
+            Err(Unserved::Refused(refusal)) => {
+                context.ended(Outcome::Failed);
+                return Err(refusal);
+            }
+            Err(Unserved::Outdated) => renewed = Some(choice.renewed(app)?),
+        }
+    }
+    context.ended(Outcome::Failed);
+    Err(Refusal::Overloaded)
+}
+
+async fn try_candidates(
+    app: &Arc<App>,
+    down: &mut Down<'_>,
+    forward: &Forward<'_>,
+    choice: &Choice,
+    context: &mut RequestContext,
+) -> Result<Forwarded, Unserved> {
+    let (mut last, mut outdated) = (Refusal::Overloaded, false);
     // Held until the answer's last byte has left, or nothing more comes.
     let mut place = None;
-    while let Some(candidate) = choice.candidate(at, &forward.body)
-        && attempts < app.limits.attempts_max
-    {
+    let mut at = 0;
+    while let Some(candidate) = choice.candidate(at, &forward.body) {
         let admitted = take_place(app, down, candidate.provider, &mut place).await;
         context.routed(forward.kind, candidate.provider, choice.model());
         match admitted {
             Ok(()) => {}
             Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
             Err(NotAdmitted::Busy(refusal)) => {
-                (last, fresh) = (refusal, false);
+                last = refusal;
                 at += 1;
                 continue;
             }
         }
-        attempts += 1;
-        context.attempts += 1;
-        match attempt(app, down, forward, candidate, context, fresh).await {
-            Next::End(end) => return Ok(end),
-            Next::Refuse(refusal) => {
-                context.ended(Outcome::Failed);
-                return Err(refusal);
-            }
-            Next::FreshConnection => {
-                fresh = true;
-                last = Refusal::UpstreamAmbiguous { provider: candidate.provider.endpoint.label.to_string() };
-            }
-            Next::Other(refusal) => {
-                (last, fresh) = (refusal, false);
-                at += 1;
+        let mut addresses = Addresses::of(candidate.provider);
+        while let Some((replica, _visit)) = addresses.next() {
+            let mut fresh = false;
+            loop {
+                if context.attempts as usize >= app.limits.attempts_max {
+                    return Err(Unserved::Refused(last));
+                }
+                context.attempts += 1;
+                match attempt(app, down, forward, (candidate, replica), context, fresh).await {
+                    Next::End(end) => return Ok(end),
+                    Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
+                    Next::FreshConnection => {
+                        fresh = true;
+                        let provider = candidate.provider.label.to_string();
+                        last = Refusal::UpstreamAmbiguous { provider };
+                    }
+                    Next::Other(refusal) => {
+                        last = refusal;
+                        break;
+                    }
+                }
             }
         }
+        outdated |= addresses.outdated();
+        at += 1;
     }
-    context.ended(Outcome::Failed);
-    Err(last)
+    Err(if outdated { Unserved::Outdated } else { Unserved::Refused(last) })
 }
 
 /// Sees to it that `place` is one at `provider`.
@@ -159,15 +212,15 @@ async fn attempt(
     app: &Arc<App>,
     down: &mut Down<'_>,
     forward: &Forward<'_>,
-    candidate: Candidate<'_>,
+    (candidate, replica): (Candidate<'_>, &Replica),
     context: &mut RequestContext,
     fresh: bool,
 ) -> Next {
-    let provider = candidate.provider;
-    let metrics = &provider.endpoint.metrics;
+    let (provider, endpoint) = (candidate.provider, &replica.endpoint);
+    let metrics = &provider.metrics;
     // An upgrade needs HTTP/1, and a connection of its own.
     let alpn = if forward.request.websocket { ALPN::H1 } else { ALPN::H2H1 };
-    let connection = match connect(app, down, provider, fresh || forward.request.websocket, alpn).await {
+    let connection = match connect(app, down, endpoint, fresh || forward.request.websocket, alpn).await {
         Ok(connection) => connection,
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
@@ -175,7 +228,7 @@ async fn attempt(
             return Next::Other(connect_refusal(provider, &error));
         }
     };
-    let mut up = match prepare(app, forward, candidate, context, connection) {
+    let mut up = match prepare(app, forward, (candidate, replica), context, connection) {
         Ok(up) => up,
         Err(refusal) => return Next::Refuse(refusal),
     };
@@ -184,7 +237,7 @@ async fn attempt(
         rewrite: candidate.rewrite,
         key: &provider.key,
         filter: ReplyFilter::Upstream,
-        timeouts: provider.endpoint.timeouts,
+        timeouts: endpoint.timeouts,
         limits: &app.limits,
         dialect: Dialect::of_tail(forward.tail),
         frames: Some(&metrics.frames),
@@ -210,7 +263,7 @@ async fn attempt(
             } else {
                 AttemptResult::NoAnswer
             });
-            release(app, provider, up);
+            release(app, endpoint, up);
             judge(&tried, provider)
         }
         RelayEnd::Upgraded => {
@@ -221,7 +274,7 @@ async fn attempt(
             if !matches!(end, RelayEnd::ClientGone) {
                 metrics.attempt(AttemptResult::Answered);
             }
-            release(app, provider, up);
+            release(app, endpoint, up);
             settle(end, context)
         }
     }
@@ -231,14 +284,14 @@ async fn attempt(
 async fn connect(
     app: &App,
     down: &mut Down<'_>,
-    provider: &Provider,
+    endpoint: &Endpoint,
     fresh: bool,
     alpn: ALPN,
 ) -> Result<Connection, Option<ConnectError>> {
-    if !fresh && let Some(connection) = app.connector.reuse(&provider.endpoint).await {
+    if !fresh && let Some(connection) = app.connector.reuse(endpoint).await {
         return Ok(connection);
     }
-    let connecting = app.connector.connect(&provider.endpoint, alpn);
+    let connecting = app.connector.connect(endpoint, alpn);
     tokio::select! {
         biased;
         connection = connecting => connection.map_err(Some),
@@ -250,17 +303,17 @@ async fn connect(
 fn prepare(
     app: &App,
     forward: &Forward<'_>,
-    candidate: Candidate<'_>,
+    (candidate, replica): (Candidate<'_>, &Replica),
     context: &RequestContext,
     connection: Connection,
 ) -> Result<Up, Refusal> {
     let provider = candidate.provider;
     let parts = forward.body.parts(provider, candidate.served)?;
-    let path = upstream_path(provider, forward.tail, forward.query);
+    let path = upstream_path(replica, forward.tail, forward.query);
     let length = Length::of(&forward.body, parts.as_ref(), forward.request.method);
     let head = UpstreamHead {
         request: forward.request,
-        receiver: Receiver::Provider(provider),
+        receiver: Receiver::Provider(provider, replica),
         path: &path,
         length,
         request_id: context.id.as_bytes(),
@@ -286,7 +339,7 @@ fn prepare(
             }
             let mut up = H2Up::new(session, peer, reused);
             let ends = !streaming && parts.as_ref().is_none_or(|parts| parts.len == 0);
-            let head = head.encode_h2(provider)?;
+            let head = head.encode_h2(provider, replica)?;
             // A connection that went away since is found out by the relay, as a stream not processed.
             let _ = up.send_request(head, ends);
             if let Some(parts) = parts {
@@ -300,19 +353,19 @@ fn prepare(
     }
 }
 
-fn release(app: &App, provider: &Provider, up: Up) {
+fn release(app: &App, endpoint: &Endpoint, up: Up) {
     match up {
         Up::H1(up) => {
             if let Some(stream) = up.into_reusable() {
-                provider.endpoint.pool.give_back(stream);
+                endpoint.pool.give_back(stream);
             }
         }
-        Up::H2(up) => up.release(&app.connector, provider.endpoint.timeouts.pool_idle),
+        Up::H2(up) => up.release(&app.connector, endpoint.timeouts.pool_idle),
     }
 }
 
 fn judge(tried: &Attempt<'_>, provider: &Provider) -> Next {
-    let name = || provider.endpoint.label.to_string();
+    let name = || provider.label.to_string();
     let unreachable = || Refusal::UpstreamConnect { provider: name(), why: "the connection broke" };
     match verdict(tried) {
         Verdict::FreshConnection => Next::FreshConnection,
@@ -361,7 +414,7 @@ async fn switch(
 }
 
 fn connect_refusal(provider: &Provider, error: &ConnectError) -> Refusal {
-    let name = provider.endpoint.label.to_string();
+    let name = provider.label.to_string();
     match error {
         ConnectError::Dns => Refusal::UpstreamDns { provider: name },
         ConnectError::Forbidden(why) => Refusal::UpstreamForbidden { provider: name, why: why.clone() },

@@ -138,7 +138,7 @@ pub fn provider_ready(app: &App, workspace: &str, name: &str) -> LocalReply {
         None => LocalReply::refusal(&provider_unknown(workspace, name)),
         Some(Ok(provider)) if provider.ready => {
             let host_url = provider.host_url.as_str();
-            let reply = ProviderReady { ready: true, provider: &provider.endpoint.label, host_url };
+            let reply = ProviderReady { ready: true, provider: &provider.label, host_url };
             LocalReply::json(StatusCode::OK, &reply)
         }
         Some(_) => {

@@ -8,6 +8,7 @@
 //! - Buffers are bounded: nothing is read while what was read before has not gone out.
 //! - Nothing is sent twice once a byte of an answer went down.
 
+mod addresses;
 mod admit;
 pub mod app;
 pub mod connection;

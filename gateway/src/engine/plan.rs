@@ -11,7 +11,7 @@ use super::encode::{Fields, put_content_length, put_header};
 use crate::body::{self, Parts, RequestScan};
 use crate::headers::{self, Nominated};
 use crate::refusal::Refusal;
-use crate::route::Provider;
+use crate::route::{Provider, Replica};
 
 /// The request's body, as the route needs it.
 pub enum Body<'b> {
@@ -71,7 +71,7 @@ impl Length {
 
 /// Who the request goes to, as far as its head cares.
 pub enum Receiver<'a> {
-    Provider(&'a Provider),
+    Provider(&'a Provider, &'a Replica),
     /// Our own registry: credentials pass, they are meant for it. It is told who asks.
     Registry(Caller),
 }
@@ -93,7 +93,7 @@ impl UpstreamHead<'_> {
             return false;
         }
         match self.receiver {
-            Receiver::Provider(provider) => headers::may_go_upstream(name) && !provider.owns_header(name),
+            Receiver::Provider(provider, _) => headers::may_go_upstream(name) && !provider.owns_header(name),
             Receiver::Registry(_) => {
                 headers::may_go_upstream(name) || name.eq_ignore_ascii_case(b"authorization")
             }
@@ -115,8 +115,8 @@ impl UpstreamHead<'_> {
         out.put_slice(self.path.as_bytes());
         out.put_slice(b" HTTP/1.1\r\n");
         match self.receiver {
-            Receiver::Provider(provider) => {
-                out.put_slice(&provider.fixed_lines);
+            Receiver::Provider(provider, replica) => {
+                out.put_slice(&replica.fixed_lines);
                 for (name, value) in self.defaults(provider) {
                     put_header(&mut out, name.as_str().as_bytes(), value.as_bytes());
                 }
@@ -146,12 +146,12 @@ impl UpstreamHead<'_> {
     }
 
     /// As an HTTP/2 head: scheme and authority travel in the URI, `host` does not.
-    pub fn encode_h2(&self, provider: &Provider) -> Result<Box<RequestHeader>, Refusal> {
+    pub fn encode_h2(&self, provider: &Provider, replica: &Replica) -> Result<Box<RequestHeader>, Refusal> {
         let bad = |_| Refusal::Framing("the path can't be sent over HTTP/2");
         let path: PathAndQuery = self.path.parse().map_err(bad)?;
         let uri = http::Uri::builder()
             .scheme("https")
-            .authority(provider.host_url.authority())
+            .authority(replica.url().authority())
             .path_and_query(path)
             .build()
             .map_err(|_| Refusal::Framing("the path can't be sent over HTTP/2"))?;
@@ -205,9 +205,9 @@ pub fn join_small(head: BytesMut, parts: Option<Parts>) -> (Bytes, Option<Parts>
     }
 }
 
-/// The tail on the provider, with the query as sent.
-pub fn upstream_path(provider: &Provider, tail: &str, query: Option<&str>) -> String {
-    let mut path = provider.host_url.join(tail);
+/// The tail on the provider's address, with the query as sent.
+pub fn upstream_path(replica: &Replica, tail: &str, query: Option<&str>) -> String {
+    let mut path = replica.url().join(tail);
     if let Some(query) = query {
         path.push('?');
         path.push_str(query);

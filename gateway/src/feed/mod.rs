@@ -21,6 +21,7 @@ use tokio::sync::watch;
 
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
+use crate::random::random;
 use crate::route::{Published, RouteStore, RouteTable};
 use crate::upstream::Endpoints;
 
@@ -151,10 +152,9 @@ impl Feed {
         let mut unopened = self.unopened.lock();
         let table = RouteTable::build(snapshot, &self.endpoints, &self.master_key.keys());
         let lacks_keys = table.lacks_keys();
-        match self.routes.publish(table) {
+        match self.routes.publish(table, || self.endpoints.retain(snapshot)) {
             Published::Applied => {
                 *unopened = lacks_keys.then(|| Arc::clone(snapshot));
-                self.endpoints.retain(snapshot);
                 self.metrics.snapshots_applied.inc();
                 self.metrics.heard(snapshot.generation);
                 true
@@ -180,7 +180,6 @@ fn is_heartbeat(line: &[u8]) -> bool {
 
 /// Spreads reconnects of many gateways: between half of `pause` and all of it.
 fn jittered(pause: Duration) -> Duration {
-    use std::hash::{BuildHasher, RandomState};
-    let random = RandomState::new().hash_one(0) % 1000;
+    let random = random() % 1000;
     pause / 2 + pause.mul_f64(random as f64 / 2000.0)
 }

@@ -13,7 +13,7 @@ pub mod table;
 pub mod tail;
 
 pub use path::{Target, parse_target};
-pub use provider::Provider;
+pub use provider::{Provider, Replica};
 pub use resolve::{ModelQuery, provider_unknown, resolve_model, resolve_provider};
 pub use store::{Published, RouteStore};
 pub use table::{ModelEntry, RouteTable};

@@ -8,19 +8,22 @@ use http::{HeaderName, HeaderValue};
 use proto_shared::secret::ExposeSecret;
 use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
+use crate::balance::REPLICAS_MAX;
 use crate::body::{ExtraBody, ModelRewrite};
-use crate::upstream::endpoint::Endpoint;
+use crate::metrics::ProviderMetrics;
+use crate::upstream::endpoint::{Endpoint, Endpoints};
 use crate::upstream::places::Places;
 
 pub struct Provider {
     pub workspace: Box<str>,
     pub name: Box<str>,
+    /// `workspace/provider`: for messages and logs.
+    pub label: Box<str>,
+    /// For showing; requests go to `replicas`.
     pub host_url: HostUrl,
     pub ready: bool,
-    /// Sent on every request: `host`, the key, required extra headers. Wins over the client's.
+    /// Sent on every request: the key, required extra headers. Wins over the client's.
     pub fixed_headers: Vec<(HeaderName, HeaderValue)>,
-    /// The same as HTTP/1 header lines.
-    pub fixed_lines: Bytes,
     /// Sent where the client sent none of that name.
     pub default_headers: Vec<(HeaderName, HeaderValue)>,
     /// Set when the provider has default or required body members.
@@ -32,8 +35,28 @@ pub struct Provider {
     pub replay_safe: bool,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
     pub places: Arc<Places>,
-    /// Connections, addresses and metrics: outlives tables.
+    pub metrics: Arc<ProviderMetrics>,
+    /// Where it is: at least one, at most [`REPLICAS_MAX`], each address once.
+    pub replicas: Box<[Replica]>,
+}
+
+/// One address of a provider, and what of a request depends on it.
+pub struct Replica {
+    /// `host` and the provider's fixed headers as HTTP/1 header lines.
+    pub fixed_lines: Bytes,
+    /// Connections, addresses and counters: outlives tables.
     pub endpoint: Arc<Endpoint>,
+}
+
+impl Replica {
+    fn build(endpoint: Arc<Endpoint>, fixed: &[(HeaderName, HeaderValue)]) -> Result<Self, ProviderError> {
+        let host = (http::header::HOST, header_value("host", &endpoint.url.authority())?);
+        Ok(Self { fixed_lines: header_lines([&host].into_iter().chain(fixed)), endpoint })
+    }
+
+    pub fn url(&self) -> &HostUrl {
+        &self.endpoint.url
+    }
 }
 
 /// The one model that a provider is asked for.
@@ -66,13 +89,8 @@ pub enum ProviderError {
 }
 
 impl Provider {
-    pub fn build(
-        route: &ProviderRoute,
-        endpoint: Arc<Endpoint>,
-        places: Arc<Places>,
-        keys: &Keys,
-    ) -> Result<Self, ProviderError> {
-        let mut fixed = vec![(http::header::HOST, header_value("host", &route.host_url.authority())?)];
+    pub fn build(route: &ProviderRoute, endpoints: &Endpoints, keys: &Keys) -> Result<Self, ProviderError> {
+        let mut fixed = Vec::with_capacity(1 + route.required_extra_headers.len());
         if let Some(name) = &route.missing_secret {
             return Err(ProviderError::NoSecret(name.clone()));
         }
@@ -98,17 +116,18 @@ impl Provider {
         Ok(Self {
             workspace: route.workspace.as_str().into(),
             name: route.name.as_str().into(),
+            label: format!("{}/{}", route.workspace, route.name).into(),
             host_url: route.host_url.clone(),
             ready: route.ready,
-            fixed_lines: header_lines(&fixed),
+            replicas: replicas(route, endpoints, &fixed)?,
             fixed_headers: fixed,
             default_headers: defaults,
             extra_body: extra_body(route),
             pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
-            places,
-            endpoint,
+            places: endpoints.places.of(route),
+            metrics: endpoints.metrics_of(route),
         })
     }
 
@@ -133,6 +152,26 @@ pub(super) fn json_string(text: &str) -> Bytes {
     serde_json::Value::from(text).to_string().into()
 }
 
+/// An address that is listed twice would get twice its share.
+fn replicas(
+    route: &ProviderRoute,
+    endpoints: &Endpoints,
+    fixed: &[(HeaderName, HeaderValue)],
+) -> Result<Box<[Replica]>, ProviderError> {
+    let mut replicas: Vec<Replica> = Vec::with_capacity(route.addresses().len().min(REPLICAS_MAX));
+    for url in route.addresses() {
+        if replicas.iter().any(|replica| replica.url() == url) {
+            continue;
+        }
+        if replicas.len() == REPLICAS_MAX {
+            tracing::warn!(workspace = %route.workspace, provider = %route.name, "only {REPLICAS_MAX} addresses are used");
+            break;
+        }
+        replicas.push(Replica::build(endpoints.endpoint_for(route, url), fixed)?);
+    }
+    Ok(replicas.into())
+}
+
 fn header_name(name: &str) -> Result<HeaderName, ProviderError> {
     HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProviderError::Header(name.into()))
 }
@@ -141,7 +180,7 @@ fn header_value(name: &str, value: &str) -> Result<HeaderValue, ProviderError> {
     HeaderValue::from_str(value).map_err(|_| ProviderError::Header(name.into()))
 }
 
-fn header_lines(headers: &[(HeaderName, HeaderValue)]) -> Bytes {
+fn header_lines<'h>(headers: impl Iterator<Item = &'h (HeaderName, HeaderValue)>) -> Bytes {
     let mut lines = Vec::with_capacity(128);
     for (name, value) in headers {
         lines.extend_from_slice(name.as_str().as_bytes());

@@ -44,17 +44,23 @@ impl RouteStore {
         self.table.load_full()
     }
 
-    /// Swaps `next` in unless it is older than, or foreign to, the table that is served.
-    pub fn publish(&self, next: RouteTable) -> Published {
-        self.swap(next, |next, now| next.generation <= now.generation)
+    /// Swaps `next` in unless it is older than, or foreign to, the table that is served. Then `swapped` is
+    /// called, before those who wait for the generation are told.
+    pub fn publish(&self, next: RouteTable, swapped: impl FnOnce()) -> Published {
+        self.swap(next, |next, now| next.generation <= now.generation, swapped)
     }
 
     /// The same for a table that was built again from the snapshot that is served.
     pub fn publish_again(&self, next: RouteTable) -> Published {
-        self.swap(next, |next, now| next.generation < now.generation)
+        self.swap(next, |next, now| next.generation < now.generation, || {})
     }
 
-    fn swap(&self, next: RouteTable, is_stale: impl Fn(&RouteTable, &RouteTable) -> bool) -> Published {
+    fn swap(
+        &self,
+        next: RouteTable,
+        is_stale: impl Fn(&RouteTable, &RouteTable) -> bool,
+        swapped: impl FnOnce(),
+    ) -> Published {
         let next = Arc::new(next);
         let verdict = |now: &RouteTable| {
             if !now.installation.is_empty() && now.installation != next.installation {
@@ -71,6 +77,7 @@ impl RouteStore {
         });
         let outcome = verdict(&previous);
         if outcome == Published::Applied {
+            swapped();
             self.generation.send_if_modified(|current| {
                 let newer = next.generation > *current;
                 *current = next.generation.max(*current);
@@ -111,17 +118,17 @@ mod tests {
     #[test]
     fn a_stale_table_never_replaces_a_newer_one() {
         let store = RouteStore::default();
-        assert_eq!(store.publish(table("a", 5)), Published::Applied);
-        assert_eq!(store.publish(table("a", 4)), Published::Stale { current: 5 });
-        assert_eq!(store.publish(table("a", 5)), Published::Stale { current: 5 });
-        assert_eq!(store.publish(table("a", 6)), Published::Applied);
+        assert_eq!(store.publish(table("a", 5), || {}), Published::Applied);
+        assert_eq!(store.publish(table("a", 4), || {}), Published::Stale { current: 5 });
+        assert_eq!(store.publish(table("a", 5), || {}), Published::Stale { current: 5 });
+        assert_eq!(store.publish(table("a", 6), || {}), Published::Applied);
         assert_eq!(store.load().generation, 6);
     }
 
     #[test]
     fn a_table_built_again_replaces_its_own_generation_and_no_newer_one() {
         let store = RouteStore::default();
-        store.publish(table("a", 5));
+        store.publish(table("a", 5), || {});
         assert_eq!(store.publish_again(table("a", 5)), Published::Applied);
         assert_eq!(store.publish_again(table("a", 4)), Published::Stale { current: 5 });
         assert_eq!(store.publish_again(table("b", 6)), Published::Foreign { current: "a".into() });
@@ -130,8 +137,8 @@ mod tests {
     #[test]
     fn a_table_of_another_installation_is_refused() {
         let store = RouteStore::default();
-        store.publish(table("a", 5));
-        assert_eq!(store.publish(table("b", 9)), Published::Foreign { current: "a".into() });
+        store.publish(table("a", 5), || {});
+        assert_eq!(store.publish(table("b", 9), || {}), Published::Foreign { current: "a".into() });
         assert_eq!(store.load().generation, 5);
     }
 
@@ -142,8 +149,8 @@ mod tests {
             let store = Arc::clone(&store);
             async move { store.wait_for(3, Duration::from_secs(30)).await }
         });
-        store.publish(table("a", 2));
-        store.publish(table("a", 3));
+        store.publish(table("a", 2), || {});
+        store.publish(table("a", 3), || {});
         assert!(waiting.await.unwrap());
         assert!(!store.wait_for(4, Duration::from_millis(1)).await);
     }

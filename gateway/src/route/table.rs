@@ -77,9 +77,7 @@ impl RouteTable {
         let mut workspaces: HashMap<Box<str>, Workspace> =
             snapshot.workspaces.iter().map(|name| (name.as_str().into(), Workspace::default())).collect();
         for route in &snapshot.providers {
-            let provider =
-                Provider::build(route, endpoints.endpoint_for(route), endpoints.places.of(route), keys)
-                    .map(Arc::new);
+            let provider = Provider::build(route, endpoints, keys).map(Arc::new);
             if let Err(error) = &provider {
                 tracing::error!(workspace = %route.workspace, provider = %route.name, %error, "provider not usable");
             }

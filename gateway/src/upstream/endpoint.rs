@@ -1,5 +1,6 @@
-//! What stays of a provider when tables change: its addresses, connections and counters.
+//! What stays of a provider's address when tables change: where it is, connections and counters.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use proto_shared::snapshot::UpstreamTimeouts;
 use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
 
 use super::dns::{Addresses, REFRESH_INTERVAL};
+use super::load::Load;
 use super::places::AllPlaces;
 use super::pool::Pool;
 use crate::metrics::{Metrics, ProviderMetrics};
@@ -18,6 +20,7 @@ const LOOKUPS_MAX: usize = 32;
 /// How often idle connections are looked over.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
+/// One address of a provider.
 pub struct Endpoint {
     /// `workspace/provider`: for messages and logs.
     pub label: Box<str>,
@@ -25,6 +28,9 @@ pub struct Endpoint {
     pub timeouts: Timeouts,
     pub addresses: Addresses,
     pub pool: Pool,
+    /// Of this address; stays when its time limits change.
+    pub load: Arc<Load>,
+    /// Of the provider: the same at all its addresses.
     pub metrics: Arc<ProviderMetrics>,
     raw_timeouts: UpstreamTimeouts,
 }
@@ -54,18 +60,15 @@ impl From<UpstreamTimeouts> for Timeouts {
 }
 
 impl Endpoint {
-    fn is_for(&self, route: &ProviderRoute) -> bool {
-        self.url == route.host_url && self.raw_timeouts == route.timeouts
-    }
-
     pub fn is_tls(&self) -> bool {
         self.url.is_https()
     }
 }
 
-type Key = (Box<str>, Box<str>);
+/// Workspace, provider, address.
+type Key = (Box<str>, Box<str>, HostUrl);
 
-/// All endpoints, by workspace and provider. Looked up when a table is built, never by a request.
+/// All endpoints. Looked up when a table is built, never by a request.
 pub struct Endpoints {
     pub places: AllPlaces,
     map: DashMap<Key, Arc<Endpoint>>,
@@ -85,24 +88,25 @@ impl Endpoints {
         Self::new(metrics, Arc::new(EgressPolicy::local()), 4)
     }
 
-    /// The endpoint of `route`: the one there is if it still fits, else a new one with empty pool.
-    pub fn endpoint_for(&self, route: &ProviderRoute) -> Arc<Endpoint> {
-        let key: Key = (route.workspace.as_str().into(), route.name.as_str().into());
+    /// The endpoint of one of the route's addresses: the one there is if it still fits, else a new one with
+    /// empty pool.
+    pub fn endpoint_for(&self, route: &ProviderRoute, url: &HostUrl) -> Arc<Endpoint> {
+        let key: Key = (route.workspace.as_str().into(), route.name.as_str().into(), url.clone());
         let existing = self.map.get(&key).map(|entry| Arc::clone(&entry));
         if let Some(existing) = &existing
-            && existing.is_for(route)
+            && existing.raw_timeouts == route.timeouts
         {
             return Arc::clone(existing);
         }
         let timeouts = Timeouts::from(route.timeouts);
         let endpoint = Arc::new(Endpoint {
             label: format!("{}/{}", key.0, key.1).into(),
-            url: route.host_url.clone(),
+            url: url.clone(),
             timeouts,
-            addresses: Addresses::of(&route.host_url),
+            addresses: Addresses::of(url),
             pool: Pool::new(self.idle_per_endpoint_max, timeouts.pool_idle),
-            metrics: existing
-                .map_or_else(|| self.metrics.provider(&key.0, &key.1), |old| Arc::clone(&old.metrics)),
+            load: existing.map(|old| Arc::clone(&old.load)).unwrap_or_default(),
+            metrics: self.metrics_of(route),
             raw_timeouts: route.timeouts,
         });
         self.look_up_soon(&endpoint);
@@ -110,12 +114,25 @@ impl Endpoints {
         endpoint
     }
 
-    /// Forgets the endpoints that `snapshot` no longer names.
+    /// The counters of a provider: the same at all its addresses.
+    pub fn metrics_of(&self, route: &ProviderRoute) -> Arc<ProviderMetrics> {
+        self.metrics.provider(route.workspace.as_str(), route.name.as_str())
+    }
+
+    /// Closes and forgets the endpoints that `snapshot` no longer names.
     pub fn retain(&self, snapshot: &RouteSnapshot) {
         self.places.retain(snapshot);
-        let named: std::collections::HashSet<(&str, &str)> =
-            snapshot.providers.iter().map(|p| (p.workspace.as_str(), p.name.as_str())).collect();
-        self.map.retain(|(workspace, name), _| named.contains(&(&**workspace, &**name)));
+        let mut named: HashSet<(&str, &str, &HostUrl)> = HashSet::new();
+        for p in &snapshot.providers {
+            named.extend(p.addresses().iter().map(|url| (p.workspace.as_str(), p.name.as_str(), url)));
+        }
+        self.map.retain(|(workspace, provider, url), endpoint| {
+            let stays = named.contains(&(&**workspace, &**provider, url));
+            if !stays {
+                endpoint.load.close();
+            }
+            stays
+        });
     }
 
     fn look_up_soon(&self, endpoint: &Arc<Endpoint>) {

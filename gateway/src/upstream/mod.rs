@@ -1,16 +1,18 @@
 //! Upstreams: endpoints with their addresses, connections and idle pools.
 //!
 //! Invariants:
-//! - An endpoint outlives routing tables; a table holds an `Arc` of it.
+//! - An endpoint, which is one address of a provider, outlives routing tables; a table holds an `Arc` of it.
 //! - A connection is made only to an address that the egress policy judged, in the same call.
 //! - Names are resolved off the request path; a request waits only for the very first answer.
 
 pub mod connect;
 pub mod dns;
 pub mod endpoint;
+pub mod load;
 pub mod places;
 pub mod pool;
 pub mod roots;
 
 pub use connect::{ConnectError, Connection, Connector};
 pub use endpoint::{Endpoint, Endpoints};
+pub use load::{Load, Visit};

@@ -27,6 +27,7 @@ mod limits;
 mod names;
 mod pinned;
 mod places;
+mod replicas;
 mod routes;
 mod streaming;
 mod tls;
