@@ -156,6 +156,11 @@ pub const QUICK_CHECK_MAX: Duration = Duration::from_secs(10);
 /// every three seconds and wait until there is nothing: they see it once, and are not kept longer.
 pub const DELETED_KEPT: Duration = Duration::from_secs(4);
 
+/// Logs of deployments that are read at a time. Beyond: 503.
+pub const LOG_READERS_MAX: usize = 64;
+/// Lines of each instance's past in an answer that asked for no number.
+pub const LOG_TAIL_DEFAULT: u32 = 1000;
+
 /// Models of one provider that become routable.
 pub const MODELS_PER_PROVIDER_MAX: usize = 10_000;
 /// Models of one workspace that discovery once found, nobody serves and no owner changed. Beyond: the oldest go.

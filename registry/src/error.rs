@@ -32,6 +32,9 @@ pub enum Error {
     /// The call makes sense, and nothing here does it.
     #[error("{0}")]
     NotImplemented(String),
+    /// What is needed for it can't be asked now.
+    #[error("{0}")]
+    Unavailable(String),
     #[error(transparent)]
     Files(#[from] FileError),
     /// The state of the thing does not allow it.

@@ -28,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 pub use config::{
     DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RuntimeChoice, SecretAccess,
@@ -56,6 +56,8 @@ struct Inner {
     published: watch::Receiver<Arc<Published>>,
     client: discovery::Client,
     runtimes: reconcile::Runtimes,
+    /// One for each log that is being read.
+    log_readers: Arc<Semaphore>,
     /// Held by a rotation: there is one at a time.
     rotating: tokio::sync::Mutex<()>,
 }
@@ -121,8 +123,19 @@ impl Registry {
         }
         let rotating = tokio::sync::Mutex::default();
         let finding = tokio::sync::Mutex::default();
+        let log_readers = Arc::new(Semaphore::new(config::LOG_READERS_MAX));
         Ok(Self {
-            inner: Arc::new(Inner { config, store, files, finding, published, client, runtimes, rotating }),
+            inner: Arc::new(Inner {
+                config,
+                store,
+                files,
+                finding,
+                published,
+                client,
+                runtimes,
+                log_readers,
+                rotating,
+            }),
         })
     }
 

@@ -83,6 +83,26 @@ async fn a_command_that_ends_fails_the_wait_with_its_last_words() {
 }
 
 #[tokio::test]
+async fn a_log_is_followed_until_its_deployment_goes_and_shows_no_secret() {
+    let at = serving_on("process").await;
+    let printing = command(&["--print-every-ms", "50", "--print-env", "API_TOKEN"]);
+    at.fed("deploy sim --wait --env API_TOKEN=canary-token --file -", &printing).await.expect_done();
+    let last = at.done("deployment logs sim --tail 2").await;
+    assert!(last.lines().count() == 2 && last.lines().all(|line| line.starts_with("still here, ")), "{last}");
+    let (followed, _) = tokio::join!(at.done("deployment logs sim --follow"), async {
+        at.done("deployment update sim --config sim --wait").await;
+        at.done("deployment delete sim --wait").await
+    });
+    assert!(followed.starts_with("API_TOKEN=[redacted]\n"), "{followed}");
+    assert!(followed.contains("[v2/0] still here, 0\n"), "the next version is taken in: {followed}");
+    // Its record can still be read for a moment.
+    let gone = at.fails("deployment logs sim", 1).await;
+    assert!(gone.contains("nimgate deployment "), "{gone}");
+    let never = at.fails("deployment logs other", 1).await;
+    assert!(never.contains("not found") && never.contains("nimgate deployment list"), "{never}");
+}
+
+#[tokio::test]
 async fn an_update_under_load_fails_no_request() {
     let at = serving_on("process").await;
     at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done();

@@ -35,6 +35,15 @@ const TIMEOUTS: Timeouts = Timeouts {
     pool_idle: Duration::from_secs(10),
 };
 
+/// A log may be silent for as long as the model server that prints it.
+const LOG_TIMEOUTS: Timeouts =
+    Timeouts { idle: Duration::from_secs(24 * 3600), total: Duration::from_secs(7 * 24 * 3600), ..TIMEOUTS };
+
+fn timeouts(target: &str) -> Timeouts {
+    let path = target.split('?').next().unwrap_or_default();
+    if path.ends_with("/logs") { LOG_TIMEOUTS } else { TIMEOUTS }
+}
+
 pub struct ControlUpstream {
     address: RegistryAddress,
     /// Our own public listeners: they tell who a caller is.
@@ -119,7 +128,7 @@ pub async fn forward(
         rewrite: None,
         key: &[],
         filter: ReplyFilter::Control,
-        timeouts: TIMEOUTS,
+        timeouts: timeouts(request.target),
         limits: &app.limits,
         dialect: Dialect::OpenAi,
         frames: None,
@@ -133,5 +142,17 @@ pub async fn forward(
         RelayEnd::NoAnswer(_) => Err(Refusal::RegistryAway),
         RelayEnd::BadUpload(UploadFault::Framing(why)) => Err(Refusal::Framing(why)),
         RelayEnd::BadUpload(UploadFault::TooSlow) => Err(Refusal::BodyTooSlow),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_may_be_silent_for_long_and_nothing_else_may() {
+        let idle = |target| timeouts(target).idle;
+        assert_eq!(idle("/apis/models/v2/workspaces/w/deployments/d/logs?follow=true"), LOG_TIMEOUTS.idle);
+        assert_eq!(idle("/apis/models/v2/workspaces/w/deployments/d?x=/logs"), TIMEOUTS.idle);
     }
 }

@@ -1,6 +1,7 @@
 //! `/apis/models/v2/workspaces/{ws}/deployments`.
 
 mod body;
+mod logs;
 mod view;
 
 use axum::extract::{Path, Query, State};
@@ -31,6 +32,7 @@ pub fn routes() -> OpenApiRouter<Registry> {
         .routes(routes!(read_version, delete_version))
         .routes(routes!(report_status))
         .routes(routes!(models))
+        .routes(routes!(logs::read))
 }
 
 #[derive(IntoParams)]

@@ -150,6 +150,9 @@ impl IntoResponse for Error {
             Self::NotImplemented(_) => {
                 (S::NOT_IMPLEMENTED, ErrorBody::new(text, "server_error", "not_implemented"))
             }
+            Self::Unavailable(_) => {
+                (S::SERVICE_UNAVAILABLE, ErrorBody::new(text, "server_error", "unavailable"))
+            }
             Self::Files(error) => of_files(&error, text),
             Self::Seal(_) | Self::Schema(_) => internal(&text),
             Self::Store(StoreError::Sqlite(_)) => internal(&text),

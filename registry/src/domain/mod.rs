@@ -27,6 +27,7 @@ pub mod prompt;
 pub mod provider;
 pub mod quantity;
 pub mod records;
+pub mod redact;
 pub mod reference;
 pub mod routes;
 pub mod timestamp;

@@ -24,7 +24,7 @@ use crate::error::Error;
 use crate::server::stopped;
 use crate::store::reconciling;
 use deployments::Daemon;
-pub use deployments::Runtimes;
+pub use deployments::{Runtimes, logs};
 use plan::{Records, Runtime};
 
 /// It looks around this often even if nobody wakes it.

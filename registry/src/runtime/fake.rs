@@ -31,6 +31,8 @@ pub struct Script {
     pub refuses_start: Option<Fault>,
     /// A start is cut off between making and starting.
     pub cut_off_start: bool,
+    /// Printed at the start.
+    pub logs: Vec<String>,
 }
 
 /// What was asked, in order.
@@ -63,6 +65,8 @@ struct Faked {
     logs: Vec<String>,
     ignores_stop: bool,
     sim: Option<Sim>,
+    /// Goes with the end of it.
+    runs: Option<watch::Sender<()>>,
 }
 
 impl FakeRuntime {
@@ -93,6 +97,7 @@ impl FakeRuntime {
             let mut state = self.state.lock();
             let Some(faked) = state.instances.get_mut(id) else { return };
             faked.instance.phase = Phase::Exited { code: Some(code), oom_killed, at: Some(Timestamp(1)) };
+            faked.runs = None;
             faked.sim.take()
         };
         if let Some(sim) = sim {
@@ -129,6 +134,7 @@ fn behaviour(launch: &Launch, script: &Script) -> (Option<i32>, bool, Vec<String
     };
     let ignores = args.iter().any(|arg| arg == "--ignore-sigterm") || script.ignores_stop;
     let lines = (0..value("--print-lines").unwrap_or_default()).map(|number| format!("line {number}"));
+    let lines = script.logs.iter().cloned().chain(lines);
     (value("--exit-code").or(script.exit_code), ignores, lines.collect())
 }
 
@@ -221,7 +227,8 @@ impl Runtime for FakeRuntime {
         {
             let mut state = self.state.lock();
             state.volumes.extend(volumes.iter().cloned());
-            state.instances.insert(id.clone(), Faked { instance, volumes, logs, ignores_stop, sim });
+            let runs = sim.is_some().then(|| watch::Sender::new(()));
+            state.instances.insert(id.clone(), Faked { instance, volumes, logs, ignores_stop, sim, runs });
         }
         self.wake();
         Ok(())
@@ -254,12 +261,15 @@ impl Runtime for FakeRuntime {
             let Some(faked) = state.instances.get(id) else {
                 return Err(Fault::new(FaultKind::InstanceNotFound, format!("{id} is not there")));
             };
-            (faked.logs.clone(), matches!(faked.instance.phase, Phase::Running { .. }))
+            (faked.logs.clone(), faked.runs.as_ref().map(watch::Sender::subscribe))
         };
         let tail = usize::try_from(query.tail()).unwrap_or(usize::MAX);
         let past =
             stream::iter(lines.into_iter().rev().take(tail).collect::<Vec<_>>().into_iter().rev().map(Ok));
-        Ok(if query.follow && runs { past.chain(stream::pending()).boxed() } else { past.boxed() })
+        let Some(mut runs) = runs.filter(|_| query.follow) else { return Ok(past.boxed()) };
+        // No more comes, until it ends.
+        let rest = stream::once(async move { runs.changed().await }).filter_map(|_| std::future::ready(None));
+        Ok(past.chain(rest).boxed())
     }
 
     async fn ensure_volume(&self, volume: &VolumeId) -> Result<(), Fault> {

@@ -4,6 +4,7 @@ use bytes::Bytes;
 use futures_util::stream::BoxStream;
 
 use super::fault::Fault;
+use crate::domain::timestamp::Timestamp;
 
 /// A longer line is shown in pieces.
 pub const LINE_BYTES_MAX: usize = 16 * 1024;
@@ -17,9 +18,16 @@ pub struct LogQuery {
     pub tail: u32,
     /// Goes on with what comes, until the instance ends.
     pub follow: bool,
+    /// Nothing that was printed before. Where lines have no times: all of them, if one came since.
+    pub since: Option<Timestamp>,
 }
 
 impl LogQuery {
+    /// The last so many lines, and no more.
+    pub fn last(tail: u32) -> Self {
+        Self { tail, follow: false, since: None }
+    }
+
     pub fn tail(self) -> u32 {
         self.tail.min(TAIL_LINES_MAX)
     }

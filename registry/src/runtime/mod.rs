@@ -39,7 +39,7 @@ pub use fault::{Fault, FaultKind};
 pub use gpus::Gpu;
 pub use id::{DeploymentId, Installation, InstanceId, VolumeId};
 pub use image::{ImageReference, PullProgress, RegistryCredentials};
-pub use logs::{LogQuery, LogStream};
+pub use logs::{LogQuery, LogStream, TAIL_LINES_MAX};
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use spec::{EnvValue, InstanceSpec, Launch, Mount, MountSource, User};
 

@@ -4,7 +4,7 @@
 
 use std::str::FromStr;
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use super::deployments;
 use super::page::{json, json_or_null, to_json};
@@ -209,6 +209,44 @@ pub fn versions(connection: &Connection) -> Result<Vec<StoredVersion>, Error> {
         }
     }
     Ok(versions)
+}
+
+/// An instance of a deployment, and what runs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    pub key: RecordKey,
+    pub version: u32,
+    pub runtime: RuntimeKind,
+}
+
+/// What is recorded of one deployment, the oldest first.
+pub fn of_deployment(connection: &Connection, workspace: &str, name: &str) -> Result<Vec<Recorded>, Error> {
+    let rows = connection
+        .prepare_cached(
+            "SELECT i.deployment, i.replica, i.incarnation, d.version, d.runtime \
+             FROM deployments d JOIN instances i ON i.deployment = d.seq \
+             WHERE d.workspace = ?1 AND d.name = ?2 ORDER BY d.version, i.replica, i.incarnation",
+        )?
+        .query_map([workspace, name], |row| {
+            let key = RecordKey { deployment: row.get(0)?, replica: row.get(1)?, incarnation: row.get(2)? };
+            let runtime = row.get::<_, Option<String>>(4)?.and_then(|text| text.parse().ok());
+            let version = row.get(3)?;
+            Ok(runtime.map(|runtime| Recorded { key, version, runtime }))
+        })?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().flatten().collect())
+}
+
+/// The config that a version stands on; none when it can't be read.
+pub fn config_of(connection: &Connection, deployment: i64) -> Result<Option<ConfigBody>, Error> {
+    let found = connection
+        .prepare_cached(
+            "SELECT c.body FROM deployments d JOIN deployment_configs c ON c.workspace = d.workspace \
+               AND c.name = d.config AND c.version = d.config_version WHERE d.seq = ?1",
+        )?
+        .query_row([deployment], |row| json_or_null(row, 0))
+        .optional()?;
+    Ok(found.flatten())
 }
 
 /// Something here runs this version from now on.

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::fields::{Image, ModelPath};
-use super::parse::{Pair, pair};
+use super::parse::{Pair, pair, seconds};
 use super::shared::{Connection, Create, Listing, Named, Source, Update};
 
 #[derive(Debug, Subcommand)]
@@ -123,6 +123,13 @@ Examples:
     /// All versions of a deployment, the newest first.
     #[command(after_help = "Example:\n  nimgate deployment versions llama")]
     Versions(Named),
+    /// What a deployment prints. Known secrets are blotted out.
+    #[command(after_help = "\
+Examples:
+  nimgate deployment logs llama
+  nimgate deployment logs llama -f --tail 20
+  nimgate deployment logs llama --since 10m > llama.log")]
+    Logs(LogsArgs),
     /// Wait until a deployment is ready or gone, and show each step. Fails when it fails.
     #[command(after_help = "\
 Examples:
@@ -165,6 +172,23 @@ pub struct WaitArgs {
     pub status: Wish,
     #[command(flatten)]
     pub limit: WaitLimit,
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+#[derive(Debug, Args)]
+pub struct LogsArgs {
+    /// Its name
+    pub name: String,
+    /// Go on with what comes, until the deployment is gone
+    #[arg(long, short = 'f')]
+    pub follow: bool,
+    /// The last so many lines of each instance
+    #[arg(long, value_name = "N", default_value_t = 200, value_parser = clap::value_parser!(u32).range(..=10_000))]
+    pub tail: u32,
+    /// Nothing older than this, as 30s, 10m, 2h or 1d
+    #[arg(long, value_name = "DURATION", value_parser = seconds)]
+    pub since: Option<u32>,
     #[command(flatten)]
     pub connection: Connection,
 }

@@ -19,7 +19,7 @@ use clap::Subcommand;
 pub use ask::{ADMIN_URL_DEFAULT, ChatArgs, CompletionsArgs, ExplainArgs, RoutesArgs, StatusArgs};
 pub use deployment::{
     ConfigCommand as DeploymentConfigCommand, ConfigFields, DeployArgs, DeploymentCommand, DeploymentFields,
-    Patience, VersionNamed, WaitArgs, Waiting, Wish,
+    LogsArgs, Patience, VersionNamed, WaitArgs, Waiting, Wish,
 };
 pub use fields::About;
 pub use fileset::{

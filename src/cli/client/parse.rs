@@ -52,6 +52,21 @@ pub fn pair(text: &str) -> Result<Pair, String> {
     }
 }
 
+/// `90`, `90s`, `10m`, `2h` or `1d`, as seconds.
+pub fn seconds(text: &str) -> Result<u32, String> {
+    let digits = text.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    let unit = match &text[digits.len()..] {
+        "" | "s" => Some(1),
+        "m" => Some(60),
+        "h" => Some(3600),
+        "d" => Some(86_400),
+        _ => None,
+    };
+    let number = digits.parse::<u32>().ok();
+    let seconds = number.zip(unit).and_then(|(number, unit)| number.checked_mul(unit));
+    seconds.ok_or_else(|| format!("{text:?} is not a duration such as 30s, 10m, 2h or 1d"))
+}
+
 pub fn json_object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|e| format!("not a JSON object: {e}"))
 }
@@ -82,6 +97,16 @@ mod tests {
         }
         for text in ["", "status", "=READY", "name>3", " ~x"] {
             assert!(filter(text).unwrap_err().contains("FIELD=VALUE"), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_duration_has_a_unit_or_is_in_seconds() {
+        for (text, expected) in [("90", 90), ("90s", 90), ("10m", 600), ("2h", 7200), ("1d", 86_400)] {
+            assert_eq!(seconds(text), Ok(expected));
+        }
+        for text in ["", "m", "1w", "-1s", "1.5h", "999999d", "1é"] {
+            assert!(seconds(text).is_err(), "{text}");
         }
     }
 

@@ -2,6 +2,7 @@
 
 pub mod config;
 mod history;
+mod logs;
 mod wait;
 
 use std::time::Duration;
@@ -72,6 +73,7 @@ pub async fn run(command: DeploymentCommand) -> Result<(), ClientError> {
         DeploymentCommand::Update(args) => update(args).await,
         DeploymentCommand::Delete(args) => delete(args).await,
         DeploymentCommand::Versions(args) => DEPLOYMENT.versions(args).await,
+        DeploymentCommand::Logs(args) => logs::run(args).await,
         DeploymentCommand::Wait(args) => wait_for(args).await,
     }
 }

@@ -24,8 +24,13 @@ pub fn say(line: &str) -> Result<(), ClientError> {
 
 /// Writes text as it is and shows it at once.
 pub fn push(text: &str) -> Result<(), ClientError> {
+    push_bytes(text.as_bytes())
+}
+
+/// The same for what need not be text.
+pub fn push_bytes(bytes: &[u8]) -> Result<(), ClientError> {
     let mut out = io::stdout().lock();
-    out.write_all(text.as_bytes())?;
+    out.write_all(bytes)?;
     Ok(out.flush()?)
 }
 

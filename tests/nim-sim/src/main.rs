@@ -97,6 +97,7 @@ async fn run(args: Args) -> io::Result<ExitCode> {
     println!("nim-sim (a simulation, no model is loaded) listens on {}", sim.url());
     let code = tokio::select! {
         code = misbehaviour.ends() => code,
+        () = misbehaviour.keeps_printing() => ExitCode::SUCCESS,
         () = async {
             while terminate.recv().await.is_some() && misbehaviour.ignores_sigterm() {
                 println!("nim-sim ignores SIGTERM");

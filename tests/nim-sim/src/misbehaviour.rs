@@ -19,6 +19,12 @@ pub struct Misbehaviour {
     /// Print so many numbered lines first
     #[arg(long, default_value_t = 0)]
     print_lines: u64,
+    /// Print one line of so many KiB first
+    #[arg(long, default_value_t = 0)]
+    print_long_line_kib: usize,
+    /// Print a numbered line each time that so much time passed
+    #[arg(long)]
+    print_every_ms: Option<u64>,
     /// Print a variable of the environment first (repeat for several)
     #[arg(long, value_name = "NAME")]
     print_env: Vec<String>,
@@ -37,6 +43,9 @@ impl Misbehaviour {
     pub fn before_listening(&self) {
         for number in 0..self.print_lines {
             println!("line {number}");
+        }
+        if self.print_long_line_kib > 0 {
+            println!("{}", "x".repeat(self.print_long_line_kib << 10));
         }
         for name in &self.print_env {
             match std::env::var(name) {
@@ -64,6 +73,15 @@ impl Misbehaviour {
     /// The code when it never comes to serving.
     pub fn ends_at_once(&self) -> Option<ExitCode> {
         self.exit_code.filter(|_| self.exit_after_ms.is_none()).map(ExitCode::from)
+    }
+
+    /// Never ends by itself.
+    pub async fn keeps_printing(&self) {
+        let Some(every) = self.print_every_ms else { return std::future::pending().await };
+        for number in 0_u64.. {
+            println!("still here, {number}");
+            tokio::time::sleep(Duration::from_millis(every)).await;
+        }
     }
 
     pub async fn ends(&self) -> ExitCode {

@@ -4,14 +4,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use proto_shared::WorkspaceName;
+use proto_shared::secret::SecretString;
 use rusqlite::Connection;
 
 use super::seen::Wanted;
 use super::work::invalid;
 use crate::Registry;
-use crate::domain::EntityId;
+use crate::domain::deployment_config::ConfigBody;
 use crate::domain::deployment_spec::{DeploymentSpec, Runs, SpecError};
-use crate::domain::launch::{self, LaunchInput, LaunchPlan, LaunchSettings, MountKind, ServedModel};
+use crate::domain::launch::{
+    self, EnvSource, LaunchInput, LaunchPlan, LaunchSettings, MountKind, ServedModel,
+};
+use crate::domain::redact::{Redactor, names_a_secret};
+use crate::domain::{EntityId, Reference};
 use crate::error::Error;
 use crate::reconcile::instance_spec::{Means, Planned};
 use crate::runtime::{DeploymentId, Fault, FaultKind, InstanceId};
@@ -24,6 +29,15 @@ pub struct Asked {
     pub spec: DeploymentSpec,
     /// `workspace/name` of the model entity that it serves.
     pub model: Option<String>,
+}
+
+impl Asked {
+    /// What a stored config says, or why it says nothing.
+    pub fn of(config: Option<ConfigBody>) -> Result<Self, String> {
+        let config = config.ok_or("its deployment config can't be read")?;
+        let spec = DeploymentSpec::new(config.spelling.engine_config()).map_err(|error| error.to_string())?;
+        Ok(Self { spec, model: config.model_entity_id })
+    }
 }
 
 /// As much of it as the planner of deployments wants to know.
@@ -48,8 +62,17 @@ pub async fn plan(
     asked: &Asked,
     gpus: Vec<String>,
 ) -> Result<Planned, Fault> {
-    let workspace =
-        WorkspaceName::new(id.deployment.workspace()).map_err(|error| invalid(error.to_string()))?;
+    let plan = launch_plan(registry, &id.deployment, asked, gpus).await?;
+    carry_out(registry, &id.deployment, plan).await
+}
+
+async fn launch_plan(
+    registry: &Registry,
+    deployment: &DeploymentId,
+    asked: &Asked,
+    gpus: Vec<String>,
+) -> Result<LaunchPlan, Fault> {
+    let workspace = workspace_of(deployment)?;
     let (own, wanted) = (workspace.clone(), asked.clone());
     let plugins = registry.inner.config.deployments.tool_call_plugins;
     let found = registry.inner.store.read(move |connection| look_up(connection, &own, &wanted));
@@ -59,7 +82,7 @@ pub async fn plan(
         Some(fileset) => Some(the_plugin(registry, &fileset).await?),
         None => None,
     };
-    let plan = launch::plan(LaunchInput {
+    launch::plan(LaunchInput {
         workspace: &workspace,
         spec: &asked.spec,
         model: model.as_ref(),
@@ -67,8 +90,32 @@ pub async fn plan(
         gpus: &gpus,
         settings: &settings,
     })
-    .map_err(|error| invalid(error.to_string()))?;
-    carry_out(registry, &id.deployment, plan).await
+    .map_err(|error| invalid(error.to_string()))
+}
+
+fn workspace_of(deployment: &DeploymentId) -> Result<WorkspaceName, Fault> {
+    WorkspaceName::new(deployment.workspace()).map_err(|error| invalid(error.to_string()))
+}
+
+/// Blots out what an instance of this is told in secret. What can't be planned any more has no secrets that are known,
+/// but for the key that every NIM gets.
+pub async fn redactor(registry: &Registry, deployment: &DeploymentId, asked: Option<&Asked>) -> Redactor {
+    let secrets = async {
+        let asked = asked?;
+        // Which devices they are changes no secret.
+        let gpus = vec![String::new(); usize::try_from(asked.spec.gpus).ok()?];
+        let plan = launch_plan(registry, deployment, asked, gpus).await.ok()?;
+        let plain = plan.env.iter().filter_map(|(name, value)| match value {
+            EnvSource::Plain(text) if names_a_secret(name) => Some(SecretString::from(text.clone())),
+            _ => None,
+        });
+        let plain: Vec<_> = plain.collect();
+        let workspace = workspace_of(deployment).ok()?;
+        let opened = opened(registry, &workspace, plan.secrets().cloned().collect()).await.ok()?;
+        Some(opened.into_iter().map(|(_, value)| value).chain(plain).collect::<Vec<_>>())
+    };
+    let ngc = registry.inner.config.ngc_api_key.clone();
+    Redactor::new(secrets.await.unwrap_or_default().into_iter().chain(ngc))
 }
 
 struct LookedUp {
@@ -113,32 +160,22 @@ async fn carry_out(
     deployment: &DeploymentId,
     plan: LaunchPlan,
 ) -> Result<Planned, Fault> {
-    let workspace = WorkspaceName::new(deployment.workspace()).map_err(|error| invalid(error.to_string()))?;
-    let names: Vec<_> = plan.secrets().cloned().collect();
+    let workspace = workspace_of(deployment)?;
+    let values = opened(registry, &workspace, plan.secrets().cloned().collect()).await?;
     let filesets = plan.mounts.iter().filter_map(|mount| match &mount.what {
         MountKind::Fileset(fileset) => Some(fileset.clone()),
         MountKind::ModelCache | MountKind::Loras => None,
     });
     let filesets: Vec<_> = filesets.collect();
     let found = registry.inner.store.read(move |read| {
-        let mut sealed = Vec::new();
-        for name in names {
-            let secret = secrets::sealed(read, name.workspace(&workspace).as_str(), name.name().as_str())?;
-            sealed.extend(secret.map(|secret| (name, secret)));
-        }
         let mut folders = Vec::new();
         for fileset in filesets {
             let found = filesets::find(read, &workspace, &fileset)?;
             folders.extend(found.map(|found| (fileset, PathBuf::from(found.id.to_string()))));
         }
-        Ok((sealed, folders))
+        Ok(folders)
     });
-    let (sealed, folders) = found.await.map_err(of_store)?;
-    let mut values = Vec::with_capacity(sealed.len());
-    for (name, secret) in sealed {
-        let value = registry.inner.config.master_key.open(&secret);
-        values.push((name.clone(), value.map_err(|error| invalid(format!("the secret {name}: {error}")))?));
-    }
+    let folders = found.await.map_err(of_store)?;
     Means {
         deployment,
         secret: &|name| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
@@ -150,6 +187,30 @@ async fn carry_out(
         },
     }
     .apply(&plan)
+}
+
+/// The values of those that are there.
+async fn opened(
+    registry: &Registry,
+    workspace: &WorkspaceName,
+    names: Vec<Reference>,
+) -> Result<Vec<(Reference, SecretString)>, Fault> {
+    let workspace = workspace.clone();
+    let sealed = registry.inner.store.read(move |read| {
+        let mut sealed = Vec::new();
+        for name in names {
+            let secret = secrets::sealed(read, name.workspace(&workspace).as_str(), name.name().as_str())?;
+            sealed.extend(secret.map(|secret| (name, secret)));
+        }
+        Ok(sealed)
+    });
+    let mut values = Vec::new();
+    for (name, secret) in sealed.await.map_err(of_store)? {
+        let value = registry.inner.config.master_key.open(&secret);
+        let value = value.map_err(|error| invalid(format!("the secret {name}: {error}")))?;
+        values.push((name, value));
+    }
+    Ok(values)
 }
 
 /// What is refused stays so; what failed inside may work later.

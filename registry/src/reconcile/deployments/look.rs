@@ -10,7 +10,6 @@ use super::seen::{RoutingProvider, Seen, Version};
 use super::work::now;
 use crate::Registry;
 use crate::domain::Deployment;
-use crate::domain::deployment_spec::DeploymentSpec;
 use crate::domain::observed::SeenState;
 use crate::error::Error;
 use crate::runtime::DeploymentId;
@@ -70,16 +69,10 @@ pub async fn look(
 fn version(stored: StoredVersion, records: &[Record], specs: &mut BTreeMap<i64, Asked>) -> Option<Version> {
     let StoredVersion { deployment, is_untouched, runtime, config } = stored;
     let seq = deployment.seq;
-    let model = config.as_ref().and_then(|config| config.model_entity_id.clone());
-    let spec = match config {
-        Some(config) => {
-            DeploymentSpec::new(config.spelling.engine_config()).map_err(|error| error.to_string())
-        }
-        None => Err("its deployment config can't be read".into()),
-    };
-    let wanted = spec.as_ref().map_err(Clone::clone).and_then(launching::wanted);
-    if let Ok(spec) = spec {
-        specs.insert(seq, Asked { spec, model });
+    let asked = Asked::of(config);
+    let wanted = asked.as_ref().map_err(Clone::clone).and_then(|asked| launching::wanted(&asked.spec));
+    if let Ok(asked) = asked {
+        specs.insert(seq, asked);
     }
     Some(Version {
         state: state(&deployment),

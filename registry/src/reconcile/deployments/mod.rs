@@ -9,6 +9,7 @@
 mod apply;
 mod gpus;
 mod launching;
+pub mod logs;
 mod look;
 mod memory;
 mod plan;
@@ -117,7 +118,9 @@ impl Daemon {
             }
             Step::ReadLastWords { id, runtime } => {
                 let Some(runtime) = self.runtimes.get(runtime) else { return Ok(false) };
-                self.begin(&id, work::read_last_words(registry, runtime, memory, id.clone()));
+                let seq = ids.iter().find(|(_, of)| **of == id).map(|(key, _)| key.deployment);
+                let asked = seq.and_then(|seq| specs.get(&seq)).cloned();
+                self.begin(&id, work::read_last_words(registry, runtime, memory, id.clone(), asked));
                 Ok(false)
             }
             Step::RemoveVolumes { deployment, runtime } => {

@@ -118,7 +118,7 @@ impl LogWatch {
         self.looked = Some(tokio::time::Instant::now());
         let Some(runtime) = runtimes.get(target.runtime) else { return };
         let last = async {
-            let mut lines = runtime.logs(id, LogQuery { tail: 1, follow: false }).await.ok()?;
+            let mut lines = runtime.logs(id, LogQuery::last(1)).await.ok()?;
             lines.next().await?.ok()
         };
         let Ok(last) = tokio::time::timeout(LOG_TIMEOUT, last).await else { return };

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt as _;
 use proto_shared::KeyRing;
 use proto_shared::egress::EgressPolicy;
 use proto_shared::names::EntityName;
@@ -11,7 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use super::Runtimes;
+use super::{Runtimes, logs};
 use crate::Registry;
 use crate::config::{DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig};
 use crate::domain::access::SecretAccess;
@@ -19,8 +20,9 @@ use crate::domain::deployment_config::ConfigBody;
 use crate::domain::deployment_spec::DeploymentSpec;
 use crate::domain::document::Draft;
 use crate::domain::{Deployment, DeploymentStatus as S, Provider};
+use crate::error::Error;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
-use crate::runtime::{Fault, FaultKind, Gpu, Instance, Runtime};
+use crate::runtime::{Fault, FaultKind, Gpu, Instance, LogQuery, Runtime};
 use crate::store::deployments::{self, Order};
 use crate::store::instances::RuntimeKind;
 use crate::store::{deployment_configs, providers};
@@ -365,4 +367,57 @@ async fn what_runs_and_is_not_recorded_is_left_alone_and_reported() {
     assert_eq!(ready.version, 1);
     assert_eq!(other.running().await.len(), 2, "the one that was there, and its own");
     assert!(!other.fake.calls().iter().any(|call| matches!(call, Call::Stop(_))));
+}
+
+/// What is printed of `llama` until the log ends.
+async fn printed(stage: &Stage, follow: bool) -> Result<String, Error> {
+    let query = LogQuery { follow, ..LogQuery::last(10) };
+    let (registry, (_stop, never)) = (stage.registry.clone(), watch::channel(false));
+    let pieces = logs::read(registry, "default".into(), "llama".into(), query, never).await?;
+    let pieces: Vec<_> = pieces.collect().await;
+    Ok(String::from_utf8(pieces.concat()).unwrap())
+}
+
+#[tokio::test]
+async fn a_log_is_shown_while_it_is_there_and_without_secrets() {
+    let stage = Stage::new().await;
+    let logs = vec!["loading".into(), "key nvapi-0123456789".into()];
+    stage.fake.script(Script { exit_code: Some(1), logs, ..Script::default() });
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Error).await;
+    assert_eq!(
+        printed(&stage, false).await.unwrap(),
+        "loading\nkey [redacted]\n",
+        "it ended, and its log is there"
+    );
+    stage.delete("llama").await;
+    stage.until("nothing is left", async || stage.find("llama", None).await.is_none()).await;
+    assert!(matches!(printed(&stage, false).await, Err(Error::NotFound(_))));
+}
+
+#[tokio::test]
+async fn what_never_ran_has_no_log_and_says_why() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 1).await;
+    stage.becomes("llama", S::Error).await;
+    let error = printed(&stage, false).await.unwrap_err().to_string();
+    assert!(error.contains("has no log here. It is ERROR: It wants 1 GPU"), "{error}");
+}
+
+#[tokio::test]
+async fn a_followed_log_takes_in_what_comes_and_ends_with_the_deployment() {
+    let stage = Stage::new().await;
+    let script = |line: &str| Script { logs: vec![line.into()], ..Script::default() };
+    stage.fake.script(script("first"));
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let (shown, ()) = tokio::join!(printed(&stage, true), async {
+        stage.fake.script(script("second"));
+        stage.update("llama").await;
+        stage.when("llama", |it| it.version == 2 && it.lifecycle.status() == S::Ready).await;
+        // Long enough that it was looked for what is new.
+        stage.until("it is followed", async || stage.find("llama", Some(1)).await.is_none()).await;
+        stage.delete("llama").await;
+    });
+    assert_eq!(shown.unwrap(), "first\n[v2/0] second\n");
 }

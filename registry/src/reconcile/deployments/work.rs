@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use futures_util::StreamExt as _;
-use proto_shared::secret::ExposeSecret as _;
 use tokio::sync::watch;
 
 use super::launching;
@@ -116,31 +115,21 @@ pub async fn stop(runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
 }
 
 /// The end of its log, with every key that is known blotted out.
-pub async fn read_last_words(registry: Registry, runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
+pub async fn read_last_words(
+    registry: Registry,
+    runtime: Arc<dyn Runtime>,
+    memory: Memory,
+    id: InstanceId,
+    asked: Option<launching::Asked>,
+) {
     let read = async {
-        let lines = runtime.logs(&id, LogQuery { tail: LAST_LINES, follow: false }).await.ok()?;
+        let lines = runtime.logs(&id, LogQuery::last(LAST_LINES)).await.ok()?;
         let lines: Vec<_> = lines.filter_map(|line| std::future::ready(line.ok())).collect().await;
         Some(lines.join("\n"))
     };
     let words = tokio::time::timeout(LAST_WORDS_TIMEOUT, read).await.ok().flatten().unwrap_or_default();
-    let words = redact(&words, registry.inner.config.ngc_api_key.as_ref().map(|key| key.expose_secret()));
+    let words = launching::redactor(&registry, &id.deployment, asked.as_ref()).await.redact(&words);
     memory.said(&id, last_chars(words.trim(), LAST_CHARS_MAX));
-}
-
-fn redact(text: &str, known: Option<&str>) -> String {
-    let text = known
-        .filter(|key| key.len() >= 4)
-        .map_or_else(|| text.to_owned(), |key| text.replace(key, "[redacted]"));
-    let is_key = |word: &str| {
-        ["nvapi-", "hf_", "sk-"].iter().any(|prefix| word.starts_with(prefix)) && word.len() > 12
-    };
-    let separators = |c: char| !(c.is_ascii_alphanumeric() || matches!(c, '-' | '_'));
-    text.split_inclusive(separators)
-        .map(|part| {
-            let word = part.trim_end_matches(separators);
-            if is_key(word) { part.replacen(word, "[redacted]", 1) } else { part.to_owned() }
-        })
-        .collect()
 }
 
 fn last_chars(text: &str, max: usize) -> String {
@@ -171,12 +160,6 @@ pub fn invalid(message: impl Into<String>) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn keys_are_blotted_out_of_what_is_told() {
-        let text = "key=nvapi-abcdefghij12, token hf_abcdefghijklm\nmine: s3cr3t!";
-        assert_eq!(redact(text, Some("s3cr3t")), "key=[redacted], token [redacted]\nmine: [redacted]!");
-    }
 
     #[test]
     fn of_a_long_text_the_end_is_told() {

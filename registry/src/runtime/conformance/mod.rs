@@ -73,6 +73,9 @@ macro_rules! conforms {
             two_replicas_have_addresses_of_their_own
             logs_give_the_last_lines
             a_followed_log_ends_with_its_instance
+            a_followed_log_goes_on_with_what_comes
+            of_a_line_without_an_end_little_is_held
+            what_was_printed_long_ago_is_left_out
             changes_wake_at_once_and_after_every_change
             volumes_stay_until_they_are_removed
             another_installation_sees_and_touches_nothing

@@ -9,10 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use super::super::logs::LogQuery;
+use super::super::logs::{LINE_BYTES_MAX, LogQuery};
 use super::super::spec::{EnvValue, Mount, MountSource};
 use super::super::{FaultKind, InstanceId, Phase, Runtime, VolumeId};
 use super::{Bench, DEADLINE, LONG_GRACE, eventually, exit, find, id, spec};
+use crate::domain::timestamp::Timestamp;
 
 async fn endpoint(runtime: &dyn Runtime, id: &InstanceId) -> SocketAddr {
     match find(runtime, id).await.map(|instance| instance.phase) {
@@ -113,7 +114,7 @@ pub async fn what_stops_at_sigterm_is_not_killed_and_nothing_is_left(bench: &dyn
     answers(endpoint(runtime, &id).await).await;
     timeout(LONG_GRACE / 2, runtime.stop(&id, LONG_GRACE)).await.expect("it stops at once").unwrap();
     assert_eq!(runtime.list().await.unwrap(), []);
-    let gone = runtime.logs(&id, LogQuery { tail: 1, follow: false }).await.err();
+    let gone = runtime.logs(&id, LogQuery::last(1)).await.err();
     assert_eq!(gone.map(|fault| fault.kind), Some(FaultKind::InstanceNotFound));
 }
 
@@ -156,7 +157,7 @@ pub async fn logs_give_the_last_lines(bench: &dyn Bench) {
     let spec = spec(bench.launch(&["--print-lines", "5000", "--exit-code", "1"]));
     runtime.start(&id, &spec).await.unwrap();
     exit(runtime, &id).await;
-    let tail = |tail| LogQuery { tail, follow: false };
+    let tail = LogQuery::last;
     assert_eq!(log(runtime, &id, tail(2)).await, ["line 4998", "line 4999"]);
     assert_eq!(log(runtime, &id, tail(0)).await, [""; 0]);
     assert_eq!(log(runtime, &id, tail(u32::MAX)).await.len(), 5000);
@@ -169,9 +170,47 @@ pub async fn a_followed_log_ends_with_its_instance(bench: &dyn Bench) {
     }
     let args = ["--print-lines", "3", "--exit-code", "0", "--exit-after-ms", "500"];
     runtime.start(&id, &spec(bench.launch(&args))).await.unwrap();
-    let lines = log(runtime, &id, LogQuery { tail: 100, follow: true }).await;
+    let lines = log(runtime, &id, LogQuery { follow: true, ..LogQuery::last(100) }).await;
     assert_eq!(lines[..3], ["line 0", "line 1", "line 2"]);
     assert_eq!(exit(runtime, &id).await, (Some(0), false));
+}
+
+pub async fn a_followed_log_goes_on_with_what_comes(bench: &dyn Bench) {
+    let (runtime, id) = (bench.runtime(), id("llama", 0));
+    if !bench.runs_programs() {
+        return;
+    }
+    runtime.start(&id, &spec(bench.launch(&["--print-every-ms", "20"]))).await.unwrap();
+    let lines = runtime.logs(&id, LogQuery { follow: true, ..LogQuery::last(0) }).await.unwrap();
+    let lines: Vec<_> = timeout(DEADLINE, lines.take(5).try_collect()).await.expect("it goes on").unwrap();
+    let number = |line: &String| line.strip_prefix("still here, ").and_then(|it| it.parse::<u64>().ok());
+    let numbers: Vec<_> = lines.iter().filter_map(number).collect();
+    assert!(numbers.len() >= 4 && numbers.windows(2).all(|two| two[0] + 1 == two[1]), "{lines:?}");
+}
+
+pub async fn of_a_line_without_an_end_little_is_held(bench: &dyn Bench) {
+    let (runtime, id) = (bench.runtime(), id("llama", 0));
+    if !bench.runs_programs() {
+        return;
+    }
+    let args = ["--print-long-line-kib", "512", "--print-lines", "1", "--exit-code", "0"];
+    runtime.start(&id, &spec(bench.launch(&args))).await.unwrap();
+    exit(runtime, &id).await;
+    let pieces = log(runtime, &id, LogQuery::last(100)).await;
+    assert!(pieces.iter().all(|piece| piece.len() <= LINE_BYTES_MAX));
+    assert_eq!(pieces.concat().matches('x').count(), 512 << 10);
+}
+
+pub async fn what_was_printed_long_ago_is_left_out(bench: &dyn Bench) {
+    let (runtime, id) = (bench.runtime(), id("llama", 0));
+    if !bench.runs_programs() {
+        return;
+    }
+    runtime.start(&id, &spec(bench.launch(&["--print-lines", "3", "--exit-code", "0"]))).await.unwrap();
+    exit(runtime, &id).await;
+    let since = |seconds: i64| LogQuery { since: Some(Timestamp(seconds * 1_000_000)), ..LogQuery::last(9) };
+    assert_eq!(log(runtime, &id, since(1)).await.len(), 3);
+    assert_eq!(log(runtime, &id, since(i64::from(i32::MAX))).await, [""; 0]);
 }
 
 pub async fn changes_wake_at_once_and_after_every_change(bench: &dyn Bench) {
@@ -251,7 +290,7 @@ pub async fn the_environment_reaches_the_instance_and_nothing_else_does(bench: &
     spec.env.insert("KEY".into(), EnvValue::Secret(SecretString::from("canary".to_owned())));
     runtime.start(&id, &spec).await.unwrap();
     exit(runtime, &id).await;
-    let lines = log(runtime, &id, LogQuery { tail: 10, follow: false }).await;
+    let lines = log(runtime, &id, LogQuery::last(10)).await;
     assert_eq!(lines, ["PLAIN=a b=\"c\" $PATH", "KEY=canary", "CARGO_MANIFEST_DIR is not set"]);
 }
 
@@ -272,7 +311,7 @@ pub async fn a_volume_outlives_its_instances(bench: &dyn Bench) {
         spec.mounts = vec![Mount::new(MountSource::Volume(volume.clone()), "/cache").unwrap()];
         runtime.start(&id, &spec).await.unwrap();
         exit(runtime, &id).await;
-        let lines = log(runtime, &id, LogQuery { tail: 1, follow: false }).await;
+        let lines = log(runtime, &id, LogQuery::last(1)).await;
         assert!(lines[0].ends_with("/file: written"), "{lines:?}");
         runtime.stop(&id, LONG_GRACE).await.unwrap();
     }

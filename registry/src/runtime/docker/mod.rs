@@ -196,6 +196,7 @@ impl Runtime for DockerRuntime {
             .stdout(true)
             .stderr(true)
             .follow(query.follow)
+            .since(query.since.map_or(0, |since| i32::try_from(since.seconds()).unwrap_or(i32::MAX)))
             .tail(&query.tail().to_string())
             .build();
         let host = self.host.clone();

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt as _};
@@ -11,6 +11,7 @@ use futures_util::stream::{self, StreamExt as _};
 use super::super::Fault;
 use super::super::logs::{LogQuery, LogStream, lines};
 use super::record::{self, State};
+use crate::domain::timestamp::Timestamp;
 
 /// A longer file is emptied, and its end kept beside it.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -59,12 +60,19 @@ pub fn stream(folder: PathBuf, query: LogQuery) -> Result<LogStream, Fault> {
     let fault = |error: io::Error| record::fault(&folder, &error);
     let (now, offset) = end_of(&folder.join(NOW)).map_err(fault)?;
     let (before, _) = end_of(&folder.join(BEFORE)).map_err(fault)?;
-    let past = tail([before, now].concat(), query.tail());
+    // Lines have no times: it is known when the last one came.
+    let is_old = query.since.is_some_and(|since| written(&folder.join(NOW)).is_some_and(|at| at < since));
+    let past = if is_old { Bytes::new() } else { tail([before, now].concat(), query.tail()) };
     let past = stream::once(std::future::ready(Ok(past)));
     if !query.follow {
         return Ok(lines(past));
     }
     Ok(lines(past.chain(follow(folder, offset))))
+}
+
+fn written(path: &Path) -> Option<Timestamp> {
+    let since = fs::metadata(path).ok()?.modified().ok()?.duration_since(UNIX_EPOCH).ok()?;
+    Some(Timestamp(i64::try_from(since.as_micros()).unwrap_or(i64::MAX)))
 }
 
 /// The last whole lines of a file, and where it ended.

@@ -29,7 +29,7 @@ async fn who_is_not_root_in_a_container_writes_to_its_volume_and_reads_what_is_s
             Mount::new(MountSource::Folder("weights".into()), model).unwrap(),
         ];
         bench.runtime.start(&id, &spec).await.unwrap();
-        let lines = bench.runtime.logs(&id, LogQuery { tail: 10, follow: true }).await.unwrap();
+        let lines = bench.runtime.logs(&id, LogQuery { follow: true, ..LogQuery::last(10) }).await.unwrap();
         let lines: Vec<_> = lines.take(2).map(|line| line.unwrap()).collect().await;
         assert_eq!(lines, [format!("{written}: written"), format!("{read}: readable")]);
     })
