@@ -4,6 +4,7 @@
 //! provider at a time, since providers differ; what the way back needs of it is a
 //! [`Turn`](responses::turn::Turn).
 
+pub mod chat;
 pub mod responses;
 pub mod sse;
 mod think;

@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use memchr::memmem;
 
-const WORD: &str = "think";
+pub const WORD: &str = "think";
 
 /// One block: with its tags, and between them.
 #[derive(Debug, Clone, PartialEq, Eq)]

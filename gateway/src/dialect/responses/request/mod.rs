@@ -17,7 +17,7 @@ mod names;
 mod params;
 mod text;
 mod tools;
-mod wire;
+pub(in crate::dialect) mod wire;
 
 use proto_shared::backend::Backend;
 

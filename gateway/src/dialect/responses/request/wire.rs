@@ -21,7 +21,7 @@ macro_rules! members {
         }
     };
 }
-pub(super) use members;
+pub(in crate::dialect) use members;
 
 /// Where a value stands: `input[3].content[0]`.
 #[derive(Debug, Clone, Copy)]
