@@ -15,7 +15,7 @@ pub struct Chunk<'a> {
     #[serde(borrow)]
     choices: Option<First<'a>>,
     #[serde(borrow)]
-    pub usage: Option<&'a RawValue>,
+    usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -23,6 +23,11 @@ pub struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
+    /// Some providers count in the choice.
+    pub fn usage(&self) -> Option<&'a RawValue> {
+        self.usage.or_else(|| self.choices.as_ref()?.0.as_ref()?.usage)
+    }
+
     /// The only choice that counts.
     pub fn into_choice(self) -> Option<Choice<'a>> {
         self.choices?.0
@@ -48,6 +53,8 @@ pub struct Choice<'a> {
     message: Option<Message<'a>>,
     #[serde(borrow)]
     pub finish_reason: Text<'a>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }

@@ -80,7 +80,7 @@ impl Machine {
         let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) else {
             return Err(UpstreamFault::server("the provider sent something that is no chat answer"));
         };
-        if let Some(usage) = chunk.usage.and_then(Usage::of) {
+        if let Some(usage) = chunk.usage().and_then(Usage::of) {
             self.usage = Some(usage);
         }
         if chunk.is_error() {

@@ -241,3 +241,6 @@ fn take_whole(machine: &mut Machine, body: &[u8], sink: &mut impl event::Sink) -
     }
     Err(UpstreamFault::server("the provider sent an answer without choices"))
 }
+
+#[cfg(test)]
+mod tests;
