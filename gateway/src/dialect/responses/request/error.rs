@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use super::tools::TOOLS_MAX;
 use super::wire::Place;
 use crate::body::BodyError;
 
@@ -49,6 +50,8 @@ pub enum Problem {
     Unsupported(&'static str),
     #[error("has the name of another tool, as it is sent to the provider; rename one of them")]
     ToolNameTaken,
+    #[error("is one tool too many; offer {TOOLS_MAX} at most")]
+    TooManyTools,
     #[error("names a tool that is not offered; list it in `tools`")]
     ToolNotOffered,
     #[error("asks for a tool call, but no tool is left that this provider can be offered")]
@@ -117,6 +120,7 @@ impl BadRequest {
             Problem::PreviousResponse => "previous_response_not_found",
             Problem::Unsupported(_) => "unsupported_parameter",
             Problem::ToolNameTaken => "tool_name_taken",
+            Problem::TooManyTools => "too_many_tools",
             Problem::ToolNotOffered => "tool_not_offered",
             Problem::NoToolLeft => "no_tool_left",
         }

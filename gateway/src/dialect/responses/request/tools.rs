@@ -13,6 +13,9 @@ use super::text::{Json, Text};
 use super::wire::{Node, members};
 use crate::dialect::responses::turn::{ToolName, ToolNames};
 
+/// The most tools that one request may offer; hosted servers take some hundreds at most.
+pub const TOOLS_MAX: usize = 4096;
+
 const CUSTOM_PARAMETERS: &str = r#"{"type":"object","properties":{"input":{"type":"string"}},"required":["input"],"additionalProperties":false}"#;
 
 members!(ToolMembers { r#type, name, description, parameters, strict, format, tools });
@@ -104,8 +107,10 @@ impl<'a> Tools<'a> {
     }
 
     fn offer(&mut self, tool: Tool<'a>, again: Again) -> Result<(), Problem> {
+        let is_full = self.offered.len() >= TOOLS_MAX;
         let place = self.by_name.get(&tool.sent).and_then(|index| self.offered.get_mut(*index));
         match place {
+            None if is_full => return Err(Problem::TooManyTools),
             None => {
                 self.by_name.insert(tool.sent.clone(), self.offered.len());
                 self.offered.push(tool);

@@ -3,9 +3,12 @@
 use std::sync::OnceLock;
 
 use proptest::prelude::*;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
+use super::super::names::NAME_BYTES_MAX;
+use super::super::tools::TOOLS_MAX;
 use super::Provider;
+use crate::dialect::responses::turn::ToolName;
 
 const SETTINGS: [&str; 4] = [
     "{}",
@@ -49,9 +52,9 @@ fn change() -> impl Strategy<Value = Change> {
         "<think>a</think>b".into(),
         "call_sig-Q2lR".into(),
         Value::Array(vec![]),
-        serde_json::json!({}),
-        serde_json::json!({"type": "input_text", "text": "x"}),
-        serde_json::json!([{"role": "assistant", "content": []}]),
+        json!({}),
+        json!({"type": "input_text", "text": "x"}),
+        json!([{"role": "assistant", "content": []}]),
     ]);
     let elsewhere = any::<(prop::sample::Index, Vec<prop::sample::Index>)>()
         .prop_map(|(request, steps)| reached(&mut request.get(requests()).clone(), &steps).clone());
@@ -142,8 +145,36 @@ proptest! {
     }
 
     #[test]
+    fn names_of_tools_fit_stay_apart_and_lead_back(
+        declared in prop::collection::btree_set((prop::option::of("[a-z_é]{1,50}"), "[a-z_é]{1,80}", any::<bool>()), 1..6),
+    ) {
+        let tools: Vec<Value> = declared.iter().map(|(namespace, name, custom)| {
+            let tool = json!({"type": if *custom { "custom" } else { "function" }, "name": name});
+            match namespace {
+                Some(namespace) => json!({"type": "namespace", "name": namespace, "tools": [tool]}),
+                None => tool,
+            }
+        }).collect();
+        let Ok(done) = Provider::new("{}").translate(json!({"input": "Hi", "tools": tools}).to_string().as_bytes())
+        else { return Ok(()) };
+        let chat: Value = serde_json::from_slice(&done.body).unwrap();
+        let back: Vec<_> = chat["tools"].as_array().unwrap().iter().map(|tool| {
+            let sent = tool["function"]["name"].as_str().unwrap();
+            assert!(sent.len() <= NAME_BYTES_MAX);
+            match done.turn.tools.get(sent) {
+                None => (None, sent.to_owned(), false),
+                Some(ToolName::Function { namespace, name }) => (namespace.clone(), name.to_string(), false),
+                Some(ToolName::Custom { namespace, name }) => (namespace.clone(), name.to_string(), true),
+            }
+        }).collect();
+        let declared: Vec<_> = declared.into_iter()
+            .map(|(namespace, name, custom)| (namespace.map(Into::into), name, custom)).collect();
+        prop_assert_eq!(back, declared);
+    }
+
+    #[test]
     fn any_arguments_and_any_input_arrive_as_they_were(arguments in "\\PC{0,12}[\"\\\\\n\t\u{0}]{0,3}\\PC{0,4}") {
-        let body = serde_json::json!({"input": [
+        let body = json!({"input": [
             {"type": "function_call", "call_id": "a", "name": "f", "arguments": arguments},
             {"type": "custom_tool_call", "call_id": "b", "name": "c", "input": arguments},
         ]});
@@ -154,6 +185,36 @@ proptest! {
         };
         prop_assert_eq!(sent(0), arguments.clone());
         let input: Value = serde_json::from_str(&sent(1)).unwrap();
-        prop_assert_eq!(input, serde_json::json!({"input": arguments}));
+        prop_assert_eq!(input, json!({"input": arguments}));
     }
+}
+
+#[test]
+fn no_nesting_is_too_deep_to_be_answered() {
+    let deep = "[".repeat(200_000) + &"]".repeat(200_000);
+    for body in [
+        format!("{{\"input\":{deep}}}"),
+        format!("{{\"input\":\"Hi\",\"unknown\":{deep}}}"),
+        format!("{{\"input\":\"Hi\",\"logit_bias\":{deep}}}"),
+        format!("{{\"input\":[{{\"role\":\"user\",\"content\":{deep}}}]}}"),
+        format!(
+            "{{\"input\":[{{\"type\":\"function_call_output\",\"call_id\":\"c\",\"output\":{{\"a\":{deep}}}}}]}}"
+        ),
+    ] {
+        if let Ok(done) = Provider::new("{}").translate(body.as_bytes()) {
+            assert!(done.body.len() < body.len() * 2);
+        }
+    }
+}
+
+#[test]
+fn more_tools_than_the_limit_are_refused() {
+    let tools = |count: usize| -> Vec<Value> {
+        (0..count).map(|index| json!({"type": "function", "name": index.to_string()})).collect()
+    };
+    let judge = |count| {
+        Provider::new("{}").translate(json!({"input": "Hi", "tools": tools(count)}).to_string().as_bytes())
+    };
+    assert!(judge(TOOLS_MAX).is_ok());
+    assert_eq!(judge(TOOLS_MAX + 1).unwrap_err().param(), Some(format!("tools[{TOOLS_MAX}]").as_str()));
 }
