@@ -8,6 +8,9 @@ use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use gateway::body::{ExtraBody, JsonRewriter, ModelRewrite, SseRewriter, replace_model, scan, spans};
+use gateway::dialect::chat::without_think_blocks;
+use gateway::dialect::responses::request::{Target, translate};
+use proto_shared::backend::Backend;
 use serde_json::{Map, Value, json};
 
 const ROUNDS: usize = 15;
@@ -17,6 +20,7 @@ fn main() {
     let only = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     println!("{:<34} {:>9} {:>11} {:>8}", "case", "bytes", "ns", "GB/s");
     requests(&only);
+    translations(&only);
     replies(&only);
 }
 
@@ -70,6 +74,50 @@ fn requests(only: &str) {
     case(only, "extra body chat 1 KB", body.len(), || {
         let _ = black_box(extra.apply(&body, Some((black_box(&scanned), &new_value))));
     });
+}
+
+fn translations(only: &str) {
+    let backend = Backend::default();
+    let target = Target { backend: &backend, model: "bench-model", shown_model: "bench", extra: None };
+    for (name, body) in [
+        ("1 KB", responses(1)),
+        ("75 KB, an agent's history", responses(50)),
+        ("1 MB, an image", image(1_000_000)),
+    ] {
+        case(only, &format!("translate Responses {name}"), body.len(), || {
+            let _ = black_box(translate(black_box(body.as_bytes()), &target));
+        });
+    }
+    let body = Bytes::from(thought(1_000));
+    case(only, "without_think_blocks chat 1 KB", body.len(), || {
+        black_box(without_think_blocks(black_box(&body)));
+    });
+}
+
+/// So many turns in which a tool was called.
+fn responses(turns: usize) -> String {
+    let mut input = vec![json!({"role": "user", "content": [{"type": "input_text", "text": ESCAPES}]})];
+    for turn in 0..turns {
+        let id = format!("call_{turn}");
+        input.extend([
+            json!({"type": "reasoning", "summary": [{"type": "summary_text", "text": ESCAPES}]}),
+            json!({"type": "function_call", "call_id": id, "name": "shell", "arguments": r#"{"command":["ls"]}"#}),
+            json!({"type": "function_call_output", "call_id": id, "output": filled(ESCAPES, 10 * turns)}),
+        ]);
+    }
+    json!({"model": "bench", "instructions": filled(ESCAPES, 200), "input": input, "stream": true})
+        .to_string()
+}
+
+fn image(len: usize) -> String {
+    let url = format!("data:image/png;base64,{}", filled("iVBORw0KGgoAAAANSUhEUg", len));
+    json!({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": url}]}]}).to_string()
+}
+
+fn thought(len: usize) -> String {
+    let said = format!("<think>{}</think>{ESCAPES}", filled(ESCAPES, len));
+    json!({"messages": [{"role": "user", "content": "?"}, {"role": "assistant", "content": said}]})
+        .to_string()
 }
 
 fn replies(only: &str) {
