@@ -10,7 +10,7 @@ use super::api::Api;
 use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Done, Fields, Noun, read_text};
 use super::output;
-use crate::cli::{Create, Named, SecretCommand, SecretFields, SecretValue, Update};
+use crate::cli::{Create, KeySource, Named, SecretCommand, SecretFields, SecretValue, Update};
 
 /// Longest value read from a file or standard input.
 const VALUE_BYTES_MAX: u64 = 1024 * 1024;
@@ -99,6 +99,21 @@ impl SecretValue {
     }
 }
 
+impl KeySource {
+    /// The key, where a flag says where it is.
+    pub fn read(&self) -> Result<Option<String>, ClientError> {
+        Ok(match (&self.key_env, &self.key_file) {
+            (Some(variable), _) => Some(from_environment(variable)?),
+            (_, Some(path)) => Some(checked(&read_text(path, VALUE_BYTES_MAX)?)?),
+            (None, None) => None,
+        })
+    }
+
+    pub fn is_given(&self) -> bool {
+        self.key_env.is_some() || self.key_file.is_some()
+    }
+}
+
 /// Files and pipes end in a line break that belongs to no key.
 fn checked(value: &str) -> Result<String, ClientError> {
     match value.trim_end_matches(['\r', '\n']) {
@@ -107,7 +122,7 @@ fn checked(value: &str) -> Result<String, ClientError> {
     }
 }
 
-pub fn from_environment(variable: &str) -> Result<String, ClientError> {
+fn from_environment(variable: &str) -> Result<String, ClientError> {
     match env::var(variable) {
         Ok(value) if !value.trim().is_empty() => Ok(value.trim().to_owned()),
         _ => Err(ClientError::Said(format!("{variable} is not set or empty; run: export {variable}=…"))),

@@ -7,6 +7,7 @@ mod cli;
 mod cli_deployments;
 mod cli_files;
 mod cli_objects;
+mod cli_providers;
 mod deployments_run;
 mod docker;
 mod drain;

@@ -28,7 +28,9 @@ pub use fileset::{
 pub use model::{AdapterCommand, AdapterFields, ModelCommand, ModelFields, ModelListing};
 pub use parse::{Comparison, Filter};
 pub use prompt::{PromptCommand, PromptFields};
-pub use provider::{ProviderCommand, ProviderCreateArgs, ProviderFields, ProviderWaitArgs};
+pub use provider::{
+    KeySource, PresetsArgs, ProviderCommand, ProviderCreateArgs, ProviderFields, ProviderWaitArgs,
+};
 pub use secret::{SecretCommand, SecretFields, SecretValue};
 pub use shared::{
     Connection, Create, FarConnection, Listing, Named, Order, Output, Scope, Source, URL_DEFAULT, Update,

@@ -1,5 +1,7 @@
 //! Values of flags that have a form of their own.
 
+use proto_shared::backend::{BackendFormat, ReasoningReplay};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 /// One condition of a list.
@@ -71,6 +73,21 @@ pub fn json_object(text: &str) -> Result<Map<String, Value>, String> {
     serde_json::from_str(text).map_err(|e| format!("not a JSON object: {e}"))
 }
 
+pub fn backend_format(text: &str) -> Result<BackendFormat, String> {
+    word(&text.to_ascii_uppercase())
+        .ok_or_else(|| format!("{text:?} is none of openai-chat, openai-responses and anthropic-messages"))
+}
+
+pub fn reasoning_replay(text: &str) -> Result<ReasoningReplay, String> {
+    word(&text.to_ascii_lowercase())
+        .ok_or_else(|| format!("{text:?} is none of auto, drop, think-tags, reasoning-content and reasoning"))
+}
+
+/// A word of the API, in which `-` may stand for `_`.
+fn word<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_value(Value::String(text.replace('-', "_"))).ok()
+}
+
 pub fn json_list(text: &str) -> Result<Value, String> {
     match serde_json::from_str(text) {
         Ok(list @ Value::Array(_)) => Ok(list),
@@ -108,6 +125,15 @@ mod tests {
         for text in ["", "m", "1w", "-1s", "1.5h", "999999d", "1é"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_word_of_the_api_may_be_typed_with_dashes() {
+        assert_eq!(backend_format("openai-responses"), Ok(BackendFormat::OpenaiResponses));
+        assert_eq!(backend_format("OPENAI_CHAT"), Ok(BackendFormat::OpenaiChat));
+        assert_eq!(reasoning_replay("think-tags"), Ok(ReasoningReplay::ThinkTags));
+        assert!(backend_format("grpc").unwrap_err().contains("anthropic-messages"));
+        assert!(reasoning_replay("").is_err());
     }
 
     #[test]

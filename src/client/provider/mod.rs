@@ -1,5 +1,6 @@
 //! `nimgate provider`.
 
+mod presets;
 mod record;
 mod show;
 mod wait;
@@ -13,7 +14,6 @@ use super::error::ClientError;
 use super::http::FAR_GATEWAY;
 use super::noun::{Body, Cell, Change, Column, Done, Fields, Noun, Way};
 use super::output;
-use super::secret::from_environment;
 use crate::cli::{
     Connection, FarConnection, Named, Output, ProviderCommand, ProviderCreateArgs, ProviderFields,
     ProviderWaitArgs, Update,
@@ -34,10 +34,14 @@ pub const PROVIDER: Noun = Noun {
         Column("MESSAGE", Cell::Text("/status_message")),
     ],
     change: Change::Whole(Way::Put),
-    required: &[(&["/host_url"], "--url URL")],
-    first: "nimgate provider create NAME --url URL --key-env VARIABLE",
+    required: &[(&["/host_url", "/preset"], "--preset NAME or --url URL")],
+    first: "nimgate provider create NAME --preset NAME --key-env VARIABLE",
     next: |_| "nimgate provider get {name}",
 };
+
+/// What a preset decides, where nobody says otherwise.
+const OF_PRESETS: [&str; 5] =
+    ["host_url", "auth_header_format", "default_extra_headers", "backend_format", "chat_traits"];
 
 impl Fields for ProviderFields {
     /// Its status is found out by asking it.
@@ -47,6 +51,10 @@ impl Fields for ProviderFields {
     }
 
     fn write(&self, body: &mut Body) {
+        if self.preset.as_deref().is_some_and(|name| !name.is_empty()) {
+            OF_PRESETS.iter().for_each(|field| body.remove(field));
+        }
+        body.text("preset", &self.preset);
         body.text("host_url", &self.url);
         body.text("api_key_secret_name", &self.secret);
         body.text("auth_header_format", &self.auth_header_format);
@@ -55,11 +63,17 @@ impl Fields for ProviderFields {
         body.put("required_extra_body", &self.required_extra_body);
         body.put("default_extra_headers", &self.default_extra_headers);
         body.put("required_extra_headers", &self.required_extra_headers);
+        body.text("pinned_model", &self.model);
+        body.put("num_concurrent_requests", &self.num_concurrent_requests);
+        body.put("uses_reasoning_parser", &self.uses_reasoning_parser);
+        body.put("backend_format", &self.backend_format);
+        body.put("chat_traits", &self.chat_traits);
+        body.put("chat_traits.reasoning_replay", &self.reasoning_replay);
         body.about(&self.about);
     }
 
     fn changes_elsewhere(&self) -> bool {
-        self.key_env.is_some()
+        self.key.is_given()
     }
 }
 
@@ -67,6 +81,7 @@ pub async fn run(command: ProviderCommand) -> Result<(), ClientError> {
     match command {
         ProviderCommand::Create(args) => create(args).await,
         ProviderCommand::List(args) => PROVIDER.list(args).await,
+        ProviderCommand::Presets(args) => presets::list(args).await,
         ProviderCommand::Get(args) => get(args).await,
         ProviderCommand::Update(args) => update(args).await,
         ProviderCommand::Delete(args) => PROVIDER.delete(args).await,
@@ -76,7 +91,7 @@ pub async fn run(command: ProviderCommand) -> Result<(), ClientError> {
 
 async fn get(args: Named) -> Result<(), ClientError> {
     let value = PROVIDER.fetch(&Api::new(&args.connection)?, &args.name).await?;
-    output::show(args.connection.view.output, &value, || show::one(&Provider::read(&value)))
+    output::show(args.connection.view.output, &value, || show::one(&value))
 }
 
 async fn create(args: ProviderCreateArgs) -> Result<(), ClientError> {
@@ -96,7 +111,7 @@ async fn update(args: Update<ProviderFields, FarConnection>) -> Result<(), Clien
     let connection = Connection::from(args.connection);
     let api = Api::named(&connection, FAR_GATEWAY)?;
     let mut fields = args.fields;
-    if fields.key_env.is_some() {
+    if fields.key.is_given() {
         // Its present secret is the one to renew, unless another is named.
         let present =
             PROVIDER.fetch(&api, &args.name).await?["api_key_secret_name"].as_str().map(str::to_owned);
@@ -126,7 +141,7 @@ async fn tell_decided(
     show::verdict(&Provider::read(&decided), wait_s, form, &api.at)
 }
 
-/// Stores the key from the environment, over an older one, under the name of the secret in the body or
+/// Stores the key from the environment or a file, over an older one, under the name of the secret in the body or
 /// of the provider.
 async fn store_key(
     api: &Api,
@@ -134,8 +149,7 @@ async fn store_key(
     fields: &ProviderFields,
     body: &mut Body,
 ) -> Result<(), ClientError> {
-    let Some(variable) = &fields.key_env else { return Ok(()) };
-    let key = from_environment(variable)?;
+    let Some(key) = fields.key.read()? else { return Ok(()) };
     let secret = body.text_at("/api_key_secret_name").unwrap_or_else(|| name.to_owned());
     api.store_secret(&secret, &key, &format!("key of provider {name}")).await?;
     body.text("api_key_secret_name", &Some(secret));
@@ -202,6 +216,27 @@ mod tests {
                 "enabled_models": ["a", "b", "c"], "default_extra_body": {"top_k": 5},
             })
         );
+    }
+
+    #[test]
+    fn a_preset_takes_the_place_of_present_settings_and_flags_go_before_it() {
+        let flags =
+            ["--preset", "gemini", "--model", "m", "--reasoning-replay", "drop", "--uses-reasoning-parser"];
+        let fields = args(&flags).fields;
+        let mut body = Body::settable(&json!({
+            "host_url": "http://old", "auth_header_format": "x-old: {{ auth_secret }}", "replay": "safe",
+            "chat_traits": {"takes_files": false}, "pinned_model": "old",
+        }));
+        fields.write(&mut body);
+        let expected = json!({
+            "preset": "gemini", "host_url": "http://h/v1", "pinned_model": "m", "replay": "safe",
+            "chat_traits": {"reasoning_replay": "drop"}, "uses_reasoning_parser": true,
+        });
+        assert_eq!(body.json(), expected);
+        let cleared = args(&["--preset", "", "--model", "", "--uses-reasoning-parser=false"]).fields;
+        cleared.write(&mut body);
+        assert_eq!((&body.json()["preset"], &body.json()["pinned_model"]), (&Value::Null, &Value::Null));
+        assert_eq!(body.json()["chat_traits"], expected["chat_traits"]);
     }
 
     #[test]

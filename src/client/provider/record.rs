@@ -10,7 +10,6 @@ pub struct Provider {
     pub host_url: String,
     pub status: String,
     pub status_message: Option<String>,
-    pub api_key_secret_name: Option<String>,
     pub served_models: Option<Vec<ServedModel>>,
 }
 

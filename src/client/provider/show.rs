@@ -1,8 +1,11 @@
 //! Providers in words and tables.
 
+use serde_json::Value;
+
 use super::record::Provider;
 use crate::cli::Output;
 use crate::client::error::ClientError;
+use crate::client::noun;
 use crate::client::output::{self, Table, plain};
 
 /// Models listed after a create before the rest is only counted.
@@ -70,25 +73,64 @@ fn show_models(provider: &Provider, shown_max: usize) -> Result<(), ClientError>
     }
 }
 
-pub fn one(provider: &Provider) -> Result<(), ClientError> {
-    let secret = provider.api_key_secret_name.as_deref().unwrap_or("none");
-    for (label, value) in [
-        ("name", provider.name.as_str()),
-        ("url", &provider.host_url),
-        ("secret", secret),
-        ("status", &provider.status),
-        ("message", provider.message()),
-    ] {
-        if !value.is_empty() {
-            output::say(&format!("{label:<8} {}", output::line(value)))?;
-        }
+/// What is set, in words.
+pub fn one(value: &Value) -> Result<(), ClientError> {
+    let provider = Provider::read(value);
+    for (label, value) in settings(value) {
+        output::say(&format!("{label:<12} {}", output::line(&value)))?;
     }
-    if provider.models().is_empty() { Ok(()) } else { show_models(provider, usize::MAX) }
+    if provider.models().is_empty() { Ok(()) } else { show_models(&provider, usize::MAX) }
+}
+
+fn settings(value: &Value) -> Vec<(&'static str, String)> {
+    let secret = value["api_key_secret_name"].as_str().unwrap_or("none").to_owned();
+    let of = |field: &str| noun::text(&value[field]);
+    let rows = [
+        ("name", of("name")),
+        ("preset", of("preset")),
+        ("url", of("host_url")),
+        ("secret", secret),
+        ("key sent as", of("auth_header_format")),
+        ("speaks", of("backend_format")),
+        ("pinned model", of("pinned_model")),
+        ("reasoning", of("uses_reasoning_parser")),
+        ("at a time", of("num_concurrent_requests")),
+        ("chat traits", members(&value["chat_traits"])),
+        ("extra body", members(&value["default_extra_body"])),
+        ("forced body", members(&value["required_extra_body"])),
+        ("status", of("status")),
+        ("message", of("status_message")),
+    ];
+    rows.into_iter().filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// `name=value, …`
+fn members(value: &Value) -> String {
+    let members = value.as_object().into_iter().flatten();
+    let shown = members.map(|(name, value)| match value {
+        Value::Array(items) => {
+            format!("{name}={}", items.iter().map(noun::text).collect::<Vec<_>>().join("+"))
+        }
+        other => format!("{name}={}", noun::text(other)),
+    });
+    shown.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn only_what_is_set_is_shown() {
+        let plain =
+            settings(&json!({"name": "p", "host_url": "http://h", "status": "READY", "status_message": ""}));
+        assert_eq!(plain.iter().map(|row| row.0).collect::<Vec<_>>(), ["name", "url", "secret", "status"]);
+        let traits = json!({"chat_traits": {"omit_fields": ["a", "b"], "takes_files": false}});
+        let shown = settings(&traits).into_iter().find(|row| row.0 == "chat traits").unwrap();
+        assert_eq!(shown.1, "omit_fields=a+b, takes_files=no");
+    }
 
     #[test]
     fn a_provider_that_failed_fails_the_command_with_its_reason() {
