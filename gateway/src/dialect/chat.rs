@@ -9,7 +9,7 @@ use bytes::Bytes;
 use memchr::memmem;
 
 use super::responses::request::BadRequest;
-use super::responses::request::wire::{Node, members};
+use super::responses::request::wire::{Braced, Node, members};
 use super::think;
 
 members!(Chat { messages });
@@ -22,7 +22,7 @@ members!(Part { text });
 pub fn without_think_blocks(body: &Bytes) -> Option<Bytes> {
     memmem::find(body, think::WORD.as_bytes())?;
     let text = std::str::from_utf8(body).ok()?;
-    let chat: Chat<'_> = serde_json::from_str(text).ok()?;
+    let Braced(chat) = serde_json::from_str::<Braced<Chat<'_>>>(text).ok()?;
     let mut cuts = Cuts { text, ranges: Vec::new() };
     Node::top("messages", chat.messages?).each(|message| cuts.message(message)).ok()?;
     cuts.apply().map(Bytes::from)
@@ -36,16 +36,16 @@ struct Cuts<'a> {
 
 impl<'a> Cuts<'a> {
     fn message(&mut self, node: Node<'a, '_>) -> Result<(), BadRequest> {
-        let Ok(message) = node.members::<Message<'a>>() else { return Ok(()) };
-        let role = node.get("role", message.role).and_then(|role| role.text().ok()?.read());
-        let Some(content) = node.get("content", message.content) else { return Ok(()) };
+        let Ok(message) = node.object::<Message<'a>>() else { return Ok(()) };
+        let role = message.get("role", message.has.role).and_then(|role| role.text().ok()?.read());
+        let Some(content) = message.get("content", message.has.content) else { return Ok(()) };
         if role.as_deref() != Some("assistant") {
             return Ok(());
         }
         if content.is_list() {
             return content.each(|part| {
-                if let Ok(members) = part.members::<Part<'a>>()
-                    && let Some(text) = part.get("text", members.text)
+                if let Ok(part) = part.object::<Part<'a>>()
+                    && let Some(text) = part.get("text", part.has.text)
                 {
                     self.cut(text);
                 }

@@ -7,7 +7,7 @@ use super::content::named;
 use super::error::{BadRequest, Problem};
 use super::text::Json;
 use super::tools::{Tools, tool_name};
-use super::wire::{Node, members};
+use super::wire::{Node, Object, members};
 
 members!(ChoiceMembers { r#type, name, namespace, mode, tools });
 
@@ -36,17 +36,17 @@ impl Choice {
     }
 
     fn of_object<'a>(node: Node<'a, '_>, tools: &mut Tools<'a>) -> Result<Self, BadRequest> {
-        let choice: ChoiceMembers<'a> = node.members()?;
-        let kind = node.need("type", choice.r#type)?;
+        let choice = node.object::<ChoiceMembers<'a>>()?;
+        let kind = choice.need("type", choice.has.r#type)?;
         match named(kind)?.as_ref() {
             "function" | "custom" => {
-                let index = offered(&node, &choice, tools)?;
+                let index = offered(&choice, tools)?;
                 Ok(Self::Function(tools.sent_name(index).to_owned()))
             }
             "allowed_tools" => {
-                let mode = node.get("mode", choice.mode).map_or(Ok(Self::Auto), mode)?;
+                let mode = choice.get("mode", choice.has.mode).map_or(Ok(Self::Auto), mode)?;
                 let mut allowed = Allowed::default();
-                node.need("tools", choice.tools)?.each(|tool| allowed.add(tool, tools))?;
+                choice.need("tools", choice.has.tools)?.objects(|tool| allowed.add(tool, tools))?;
                 tools.keep(|index, namespace| {
                     allowed.places.contains(&index)
                         || namespace.is_some_and(|namespace| allowed.namespaces.contains(namespace))
@@ -79,13 +79,9 @@ fn mode(node: Node<'_, '_>) -> Result<Choice, BadRequest> {
 }
 
 /// Finds the tool that is named.
-fn offered<'a>(
-    node: &Node<'a, '_>,
-    choice: &ChoiceMembers<'a>,
-    tools: &Tools<'a>,
-) -> Result<usize, BadRequest> {
-    let name = node.need("name", choice.name)?;
-    let namespace = node.get("namespace", choice.namespace).map(tool_name).transpose()?;
+fn offered<'a>(choice: &Object<'_, ChoiceMembers<'a>>, tools: &Tools<'a>) -> Result<usize, BadRequest> {
+    let name = choice.need("name", choice.has.name)?;
+    let namespace = choice.get("namespace", choice.has.namespace).map(tool_name).transpose()?;
     let index = tools.find(namespace.as_deref(), tool_name(name)?);
     index
         .ok_or_else(|| name.bad(if tools.is_empty() { Problem::NoToolLeft } else { Problem::ToolNotOffered }))
@@ -100,14 +96,13 @@ struct Allowed<'a> {
 
 impl<'a> Allowed<'a> {
     /// What was never offered to the provider is passed over.
-    fn add(&mut self, node: Node<'a, '_>, tools: &Tools<'a>) -> Result<(), BadRequest> {
-        let tool: ChoiceMembers<'a> = node.members()?;
-        match named(node.need("type", tool.r#type)?)?.as_ref() {
+    fn add(&mut self, tool: &Object<'_, ChoiceMembers<'a>>, tools: &Tools<'a>) -> Result<(), BadRequest> {
+        match named(tool.need("type", tool.has.r#type)?)?.as_ref() {
             "function" | "custom" => {
-                self.places.insert(offered(&node, &tool, tools)?);
+                self.places.insert(offered(tool, tools)?);
             }
             "namespace" => {
-                self.namespaces.insert(tool_name(node.need("name", tool.name)?)?);
+                self.namespaces.insert(tool_name(tool.need("name", tool.has.name)?)?);
             }
             _ => {}
         }

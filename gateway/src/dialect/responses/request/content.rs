@@ -5,7 +5,7 @@ use smallvec::{SmallVec, smallvec};
 
 use super::error::{BadRequest, Problem, TypeNamed};
 use super::text::{Json, Text};
-use super::wire::{Node, members};
+use super::wire::{Node, Object, members};
 
 /// Between the texts of several parts that become one string: what servers put there themselves.
 const BETWEEN_TEXTS: &str = "\\n";
@@ -55,8 +55,8 @@ pub fn parts<'a>(content: Node<'a, '_>, traits: &ChatTraits) -> Result<Parts<'a>
         return Ok(smallvec![Part::Text(content.text()?)]);
     }
     let mut parts = Parts::new();
-    list(content, |node| {
-        parts.push(part(node, traits)?);
+    list(content, |found| {
+        parts.push(part(found, traits)?);
         Ok(())
     })?;
     Ok(parts)
@@ -68,12 +68,11 @@ pub fn texts<'a>(content: Node<'a, '_>, mut say: impl FnMut(Text<'a>)) -> Result
         say(content.text()?);
         return Ok(());
     }
-    list(content, |node| {
-        let part: PartMembers<'a> = node.members()?;
-        let kind = node.need("type", part.r#type)?;
+    list(content, |part| {
+        let kind = part.need("type", part.has.r#type)?;
         say(match named(kind)?.as_ref() {
-            "input_text" | "output_text" | "text" => node.need_text("text", part.text)?,
-            "refusal" => node.need_text("refusal", part.refusal)?,
+            "input_text" | "output_text" | "text" => part.need_text("text", part.has.text)?,
+            "refusal" => part.need_text("refusal", part.has.refusal)?,
             other => return Err(kind.bad(Problem::UnknownTextPart(TypeNamed::new(other)))),
         });
         Ok(())
@@ -82,12 +81,12 @@ pub fn texts<'a>(content: Node<'a, '_>, mut say: impl FnMut(Text<'a>)) -> Result
 
 fn list<'a>(
     content: Node<'a, '_>,
-    visit: impl FnMut(Node<'a, '_>) -> Result<(), BadRequest>,
+    visit: impl FnMut(&Object<'_, PartMembers<'a>>) -> Result<(), BadRequest>,
 ) -> Result<(), BadRequest> {
     if !content.is_list() {
         return Err(content.bad(Problem::MustBe("a string or a list of parts")));
     }
-    content.each(visit)
+    content.objects(visit)
 }
 
 /// What the `type` of something says.
@@ -95,58 +94,53 @@ pub fn named<'a>(kind: Node<'a, '_>) -> Result<std::borrow::Cow<'a, str>, BadReq
     kind.text()?.read().ok_or_else(|| kind.bad(Problem::HalfCharacter))
 }
 
-fn part<'a>(node: Node<'a, '_>, traits: &ChatTraits) -> Result<Part<'a>, BadRequest> {
-    let part: PartMembers<'a> = node.members()?;
-    let kind = node.need("type", part.r#type)?;
+fn part<'a>(part: &Object<'_, PartMembers<'a>>, traits: &ChatTraits) -> Result<Part<'a>, BadRequest> {
+    let kind = part.need("type", part.has.r#type)?;
     match named(kind)?.as_ref() {
-        "input_text" | "output_text" | "text" => Ok(Part::Text(node.need_text("text", part.text)?)),
-        "input_image" | "image_url" => image(&node, &part),
+        "input_text" | "output_text" | "text" => Ok(Part::Text(part.need_text("text", part.has.text)?)),
+        "input_image" | "image_url" => image(part),
         "input_video" | "video_url" => {
-            let video = part.video_url.or(part.video);
-            let name = if part.video_url.is_some() { "video_url" } else { "video" };
-            let (url, _) = link(node.need(name, video)?)?;
+            let video = part.has.video_url.or(part.has.video);
+            let name = if part.has.video_url.is_some() { "video_url" } else { "video" };
+            let (url, _) = link(part.need(name, video)?)?;
             Ok(Part::Video { url })
         }
-        "input_file" => file(&node, &part, traits),
+        "input_file" => file(part, traits),
         "input_audio" if !traits.takes_audio => {
             Err(kind.bad(Problem::NotTaken("send what was said as text")))
         }
-        "input_audio" => Ok(Part::Audio(node.need("input_audio", part.input_audio)?.object()?)),
+        "input_audio" => Ok(Part::Audio(part.need("input_audio", part.has.input_audio)?.braces()?)),
         other => Err(kind.bad(Problem::UnknownType(TypeNamed::new(other)))),
     }
 }
 
-fn image<'a>(node: &Node<'a, '_>, part: &PartMembers<'a>) -> Result<Part<'a>, BadRequest> {
-    if let (None, Some(id)) = (part.image_url, node.get("file_id", part.file_id)) {
+fn image<'a>(part: &Object<'_, PartMembers<'a>>) -> Result<Part<'a>, BadRequest> {
+    if let (None, Some(id)) = (part.has.image_url, part.get("file_id", part.has.file_id)) {
         return Err(id.bad(Problem::NotTaken("send the image as `image_url`, a data URI or an address")));
     }
-    let (url, detail) = link(node.need("image_url", part.image_url)?)?;
-    let detail = node.text_of("detail", part.detail)?.or(detail);
+    let (url, detail) = link(part.need("image_url", part.has.image_url)?)?;
+    let detail = part.text_of("detail", part.has.detail)?.or(detail);
     Ok(Part::Image { url, detail })
 }
 
-fn file<'a>(
-    node: &Node<'a, '_>,
-    part: &PartMembers<'a>,
-    traits: &ChatTraits,
-) -> Result<Part<'a>, BadRequest> {
+fn file<'a>(part: &Object<'_, PartMembers<'a>>, traits: &ChatTraits) -> Result<Part<'a>, BadRequest> {
     if !traits.takes_files {
-        return Err(node.bad(Problem::NotTaken("send the file's text instead")));
+        return Err(part.bad(Problem::NotTaken("send the file's text instead")));
     }
-    let stored = node.get("file_id", part.file_id).or_else(|| node.get("file_url", part.file_url));
-    if let (None, Some(stored)) = (part.file_data, stored) {
+    let stored = part.get("file_id", part.has.file_id).or_else(|| part.get("file_url", part.has.file_url));
+    if let (None, Some(stored)) = (part.has.file_data, stored) {
         return Err(stored.bad(Problem::NotTaken("send the file as `file_data`")));
     }
-    let data = node.need_text("file_data", part.file_data)?;
-    Ok(Part::File { name: node.text_of("filename", part.filename)?, data })
+    let data = part.need_text("file_data", part.has.file_data)?;
+    Ok(Part::File { name: part.text_of("filename", part.has.filename)?, data })
 }
 
 /// An address as a string, or as an object that may say more.
 fn link<'a>(node: Node<'a, '_>) -> Result<(Text<'a>, Option<Text<'a>>), BadRequest> {
     if node.is_object() {
-        let link: Link<'a> = node.members()?;
-        let url = filled(node.need("url", link.url)?)?;
-        return Ok((url, node.text_of("detail", link.detail)?));
+        let link = node.object::<Link<'a>>()?;
+        let url = filled(link.need("url", link.has.url)?)?;
+        return Ok((url, link.text_of("detail", link.has.detail)?));
     }
     Ok((filled(node)?, None))
 }

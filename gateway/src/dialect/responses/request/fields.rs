@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::error::{BadRequest, Problem};
-use super::wire::{Node, members};
+use super::wire::{Braced, Node, members};
 use crate::body::{BodyError, scan};
 use crate::dialect::responses::turn::Echo;
 
@@ -49,7 +49,8 @@ members!(
 impl<'a> Fields<'a> {
     pub fn read(body: &'a [u8]) -> Result<Self, BadRequest> {
         let text = std::str::from_utf8(body).map_err(|_| BodyError::InvalidUtf8)?;
-        serde_json::from_str(text).map_err(|error| why_not(body, &error))
+        let Braced(fields) = serde_json::from_str(text).map_err(|error| why_not(body, &error))?;
+        Ok(fields)
     }
 
     /// A member that was sent.
@@ -106,7 +107,7 @@ impl<'a> Fields<'a> {
             self.node(name, raw).map(|node| node.number()).transpose()?;
         }
         for (name, raw) in [("metadata", self.metadata), ("reasoning", self.reasoning), ("text", self.text)] {
-            self.node(name, raw).map(|node| node.object()).transpose()?;
+            self.node(name, raw).map(|node| node.braces()).transpose()?;
         }
         Ok(())
     }

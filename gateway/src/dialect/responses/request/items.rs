@@ -13,7 +13,7 @@ use super::conversation::{Arguments, Call, Conversation, Output};
 use super::error::{BadRequest, Problem, TypeNamed};
 use super::names;
 use super::tools::{Again, Tools, tool_name};
-use super::wire::{Node, members};
+use super::wire::{Node, Object, members};
 
 members!(ItemMembers {
     r#type,
@@ -39,71 +39,69 @@ members!(ChatFunction { name, arguments });
 
 /// Reads one item.
 pub fn item<'a>(
-    node: Node<'a, '_>,
+    item: &Object<'_, ItemMembers<'a>>,
     chat: &mut Conversation<'_>,
     tools: &mut Tools<'a>,
     traits: &ChatTraits,
 ) -> Result<(), BadRequest> {
-    let item: ItemMembers<'a> = node.members()?;
-    let kind = match item.r#type {
-        None if item.role.is_some() => return message(&node, &item, chat, traits),
-        kind => node.need("type", kind)?,
+    let kind = match item.has.r#type {
+        None if item.has.role.is_some() => return message(item, chat, traits),
+        kind => item.need("type", kind)?,
     };
     match named(kind)?.as_ref() {
-        "message" => message(&node, &item, chat, traits),
-        "reasoning" => reasoning(&node, &item, chat),
+        "message" => message(item, chat, traits),
+        "reasoning" => reasoning(item, chat),
         "function_call" => {
-            let arguments = arguments(node.get("arguments", item.arguments))?;
-            call(&node, &item, arguments, chat)
+            let arguments = arguments(item.get("arguments", item.has.arguments))?;
+            call(item, arguments, chat)
         }
         "custom_tool_call" => {
-            let input = Arguments::Input(node.need_text("input", item.input)?);
-            call(&node, &item, input, chat)
+            let input = Arguments::Input(item.need_text("input", item.has.input)?);
+            call(item, input, chat)
         }
         "function_call_output" | "custom_tool_call_output" => {
-            let id = call_id(node.need("call_id", item.call_id)?)?;
-            chat.tool(&id, &output(node.get("output", item.output), traits)?);
+            let id = call_id(item.need("call_id", item.has.call_id)?)?;
+            chat.tool(&id, &output(item.get("output", item.has.output), traits)?);
             Ok(())
         }
-        "additional_tools" => tools.add(node.need("tools", item.tools)?, Again::Replaces),
+        "additional_tools" => tools.add(item.need("tools", item.has.tools)?, Again::Replaces),
         "web_search_call"
         | "file_search_call"
         | "code_interpreter_call"
         | "image_generation_call"
         | "mcp_list_tools" => Ok(()),
         "item_reference" => {
-            Err(node.bad(Problem::Unsupported("nothing is stored here; send the item itself")))
+            Err(item.bad(Problem::Unsupported("nothing is stored here; send the item itself")))
         }
-        other => Err(node.bad(Problem::Untranslatable(TypeNamed::new(other)))),
+        other => Err(item.bad(Problem::Untranslatable(TypeNamed::new(other)))),
     }
 }
 
 fn message<'a>(
-    node: &Node<'a, '_>,
-    item: &ItemMembers<'a>,
+    item: &Object<'_, ItemMembers<'a>>,
     chat: &mut Conversation<'_>,
     traits: &ChatTraits,
 ) -> Result<(), BadRequest> {
-    let role = node.need("role", item.role)?;
+    let role = item.need("role", item.has.role)?;
     match named(role)?.as_ref() {
-        "user" => chat.user(&parts(node.need("content", item.content)?, traits)?),
+        "user" => chat.user(&parts(item.need("content", item.has.content)?, traits)?),
         "system" | "developer" => {
             let mut said = SmallVec::<[_; 2]>::new();
-            texts(node.need("content", item.content)?, |text| said.push(text))?;
+            texts(item.need("content", item.has.content)?, |text| said.push(text))?;
             chat.system(&said);
         }
         "assistant" => {
             let assistant = chat.assistant();
-            if let Some(content) = node.get("content", item.content) {
+            if let Some(content) = item.get("content", item.has.content) {
                 texts(content, |text| assistant.says(text))?;
             }
-            if let Some(calls) = node.get("tool_calls", item.tool_calls) {
-                calls.each(|inline| chat_call(inline, chat))?;
+            if let Some(calls) = item.get("tool_calls", item.has.tool_calls) {
+                calls.objects(|inline| chat_call(inline, chat))?;
             }
         }
         "tool" => {
-            let id = call_id(node.need("tool_call_id", item.tool_call_id)?)?;
-            chat.tool(&id, &output(node.get("content", item.content), traits)?);
+            let id = call_id(item.need("tool_call_id", item.has.tool_call_id)?)?;
+            chat.tool(&id, &output(item.get("content", item.has.content), traits)?);
         }
         _ => return Err(role.bad(Problem::UnknownRole)),
     }
@@ -111,18 +109,13 @@ fn message<'a>(
 }
 
 /// The summary counts, else the content.
-fn reasoning<'a>(
-    node: &Node<'a, '_>,
-    item: &ItemMembers<'a>,
-    chat: &mut Conversation<'_>,
-) -> Result<(), BadRequest> {
+fn reasoning<'a>(item: &Object<'_, ItemMembers<'a>>, chat: &mut Conversation<'_>) -> Result<(), BadRequest> {
     let assistant = chat.assistant();
     let mut any = false;
-    for list in [node.get("summary", item.summary), node.get("content", item.content)] {
+    for list in [item.get("summary", item.has.summary), item.get("content", item.has.content)] {
         let Some(list) = list.filter(|_| !any) else { continue };
-        list.each(|part| {
-            let thought: ThoughtMembers<'a> = part.members()?;
-            if let Some(text) = part.text_of("text", thought.text)? {
+        list.objects(|thought: &Object<'_, ThoughtMembers<'a>>| {
+            if let Some(text) = thought.text_of("text", thought.has.text)? {
                 any |= !text.is_empty();
                 assistant.thinks(text);
             }
@@ -133,26 +126,24 @@ fn reasoning<'a>(
 }
 
 fn call<'a>(
-    node: &Node<'a, '_>,
-    item: &ItemMembers<'a>,
+    item: &Object<'_, ItemMembers<'a>>,
     arguments: Arguments<'a>,
     chat: &mut Conversation<'_>,
 ) -> Result<(), BadRequest> {
-    let id = call_id(node.need("call_id", item.call_id)?)?;
-    let namespace = node.get("namespace", item.namespace).map(tool_name).transpose()?;
-    let name = names::sent(namespace.as_deref(), tool_name(node.need("name", item.name)?)?);
+    let id = call_id(item.need("call_id", item.has.call_id)?)?;
+    let namespace = item.get("namespace", item.has.namespace).map(tool_name).transpose()?;
+    let name = names::sent(namespace.as_deref(), tool_name(item.need("name", item.has.name)?)?);
     chat.call(&Call { id: &id, name: &name, arguments });
     Ok(())
 }
 
 /// A call inside a chat message.
-fn chat_call<'a>(node: Node<'a, '_>, chat: &mut Conversation<'_>) -> Result<(), BadRequest> {
-    let call: ChatCall<'a> = node.members()?;
-    let id = call_id(node.need("id", call.id)?)?;
-    let function_node = node.need("function", call.function)?;
-    let function: ChatFunction<'a> = function_node.members()?;
-    let name = names::sent(None, tool_name(function_node.need("name", function.name)?)?);
-    let arguments = arguments(function_node.get("arguments", function.arguments))?;
+fn chat_call<'a>(call: &Object<'_, ChatCall<'a>>, chat: &mut Conversation<'_>) -> Result<(), BadRequest> {
+    let id = call_id(call.need("id", call.has.id)?)?;
+    let function_node = call.need("function", call.has.function)?;
+    let function = function_node.object::<ChatFunction<'a>>()?;
+    let name = names::sent(None, tool_name(function.need("name", function.has.name)?)?);
+    let arguments = arguments(function.get("arguments", function.has.arguments))?;
     chat.call(&Call { id: &id, name: &name, arguments });
     Ok(())
 }

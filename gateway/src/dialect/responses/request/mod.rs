@@ -106,7 +106,7 @@ fn messages<'a>(
     if input.is_text() {
         chat.user(&content::parts(input, &backend.chat)?);
     } else if input.is_list() {
-        input.each(|node| items::item(node, &mut chat, tools, &backend.chat))?;
+        input.objects(|item| items::item(item, &mut chat, tools, &backend.chat))?;
     } else {
         return Err(input.bad(Problem::MustBe("a string or a list of items")));
     }

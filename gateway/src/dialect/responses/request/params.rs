@@ -79,9 +79,9 @@ impl<'t> Params<'t> {
         self.copy("repetition_penalty", fields.repetition_penalty);
         self.copy("chat_template_kwargs", fields.chat_template_kwargs);
         if let Some(node) = fields.node("reasoning", fields.reasoning) {
-            let reasoning: Reasoning<'_> = node.members()?;
-            node.text_of("effort", reasoning.effort)?;
-            self.copy("reasoning_effort", reasoning.effort);
+            let reasoning = node.object::<Reasoning<'_>>()?;
+            reasoning.text_of("effort", reasoning.has.effort)?;
+            self.copy("reasoning_effort", reasoning.has.effort);
         }
         Ok(())
     }
@@ -113,11 +113,11 @@ impl<'t> Params<'t> {
 
     /// Asks for structured output.
     pub fn format(&mut self, fields: &Fields<'_>) -> Result<(), BadRequest> {
-        let Some(text_node) = fields.node("text", fields.text) else { return Ok(()) };
-        let text: TextMembers<'_> = text_node.members()?;
-        let Some(node) = text_node.get("format", text.format) else { return Ok(()) };
-        let format: Format<'_> = node.members()?;
-        let kind = node.need("type", format.r#type)?;
+        let Some(text) = fields.node("text", fields.text) else { return Ok(()) };
+        let text = text.object::<TextMembers<'_>>()?;
+        let Some(format) = text.get("format", text.has.format) else { return Ok(()) };
+        let format = format.object::<Format<'_>>()?;
+        let kind = format.need("type", format.has.r#type)?;
         match named(kind)?.as_ref() {
             "text" => {}
             "json_object" => {
@@ -126,10 +126,11 @@ impl<'t> Params<'t> {
                 }
             }
             "json_schema" => {
-                let name = filled(node.need("name", format.name)?)?;
-                let description = node.text_of("description", format.description)?;
-                let strict = node.get("strict", format.strict).map(|node| node.boolean()).transpose()?;
-                let schema = node.need("schema", format.schema)?.object()?;
+                let name = filled(format.need("name", format.has.name)?)?;
+                let description = format.text_of("description", format.has.description)?;
+                let strict =
+                    format.get("strict", format.has.strict).map(|node| node.boolean()).transpose()?;
+                let schema = format.need("schema", format.has.schema)?.braces()?;
                 let Some(out) = self.begin("response_format") else { return Ok(()) };
                 out.put("{\"type\":\"json_schema\",\"json_schema\":{").key("name").text(name);
                 if let Some(description) = description {

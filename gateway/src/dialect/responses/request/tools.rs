@@ -10,7 +10,7 @@ use super::content::{filled, named};
 use super::error::{BadRequest, Problem};
 use super::names;
 use super::text::{Json, Text};
-use super::wire::{Node, members};
+use super::wire::{Node, Object, members};
 use crate::dialect::responses::turn::{ToolName, ToolNames};
 
 /// The most tools that one request may offer; hosted servers take some hundreds at most.
@@ -63,47 +63,48 @@ pub enum Again {
 impl<'a> Tools<'a> {
     /// Takes a list of tools.
     pub fn add(&mut self, list: Node<'a, '_>, again: Again) -> Result<(), BadRequest> {
-        list.each(|node| self.add_one(node, None, again))
+        list.objects(|tool| self.add_one(tool, None, again))
     }
 
     fn add_one(
         &mut self,
-        node: Node<'a, '_>,
+        tool: &Object<'_, ToolMembers<'a>>,
         namespace: Option<&Cow<'a, str>>,
         again: Again,
     ) -> Result<(), BadRequest> {
-        let tool: ToolMembers<'a> = node.members()?;
-        let kind = named(node.need("type", tool.r#type)?)?;
+        let kind = named(tool.need("type", tool.has.r#type)?)?;
         let shape = match kind.as_ref() {
             "function" => {
-                let parameters = node.get("parameters", tool.parameters);
-                let strict = node.get("strict", tool.strict);
+                let parameters = tool.get("parameters", tool.has.parameters);
+                let strict = tool.get("strict", tool.has.strict);
                 Shape::Function {
-                    parameters: parameters.map(|node| node.object()).transpose()?,
+                    parameters: parameters.map(|node| node.braces()).transpose()?,
                     strict: strict.map(|node| node.boolean()).transpose()?.unwrap_or_default(),
                 }
             }
-            "custom" => Shape::Custom { grammar: node.get("format", tool.format).map_or(Ok(None), grammar)? },
+            "custom" => {
+                Shape::Custom { grammar: tool.get("format", tool.has.format).map_or(Ok(None), grammar)? }
+            }
             "namespace" if namespace.is_none() => {
-                let namespace = tool_name(node.need("name", tool.name)?)?;
-                return node
-                    .need("tools", tool.tools)?
-                    .each(|inner| self.add_one(inner, Some(&namespace), again));
+                let namespace = tool_name(tool.need("name", tool.has.name)?)?;
+                return tool
+                    .need("tools", tool.has.tools)?
+                    .objects(|inner| self.add_one(inner, Some(&namespace), again));
             }
             _ => {
                 self.dropped += 1;
                 return Ok(());
             }
         };
-        let name = tool_name(node.need("name", tool.name)?)?;
-        let tool = Tool {
+        let name = tool_name(tool.need("name", tool.has.name)?)?;
+        let offered = Tool {
             sent: names::sent(namespace.map(AsRef::as_ref), name.clone()),
             namespace: namespace.cloned(),
             name,
-            description: node.text_of("description", tool.description)?,
+            description: tool.text_of("description", tool.has.description)?,
             shape,
         };
-        self.offer(tool, again).map_err(|problem| node.bad(problem))
+        self.offer(offered, again).map_err(|problem| tool.bad(problem))
     }
 
     fn offer(&mut self, tool: Tool<'a>, again: Again) -> Result<(), Problem> {
@@ -220,11 +221,11 @@ pub fn tool_name<'a>(node: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
 }
 
 fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<(Text<'a>, Text<'a>)>, BadRequest> {
-    let format: Grammar<'a> = node.members()?;
-    let Some(kind) = node.get("type", format.r#type) else { return Ok(None) };
+    let format = node.object::<Grammar<'a>>()?;
+    let Some(kind) = format.get("type", format.has.r#type) else { return Ok(None) };
     if named(kind)? != "grammar" {
         return Ok(None);
     }
-    let syntax = node.need_text("syntax", format.syntax)?;
-    Ok(Some((syntax, node.need_text("definition", format.definition)?)))
+    let syntax = format.need_text("syntax", format.has.syntax)?;
+    Ok(Some((syntax, format.need_text("definition", format.has.definition)?)))
 }

@@ -218,3 +218,16 @@ fn more_tools_than_the_limit_are_refused() {
     assert!(judge(TOOLS_MAX).is_ok());
     assert_eq!(judge(TOOLS_MAX + 1).unwrap_err().param(), Some(format!("tools[{TOOLS_MAX}]").as_str()));
 }
+
+#[test]
+fn a_list_is_no_object_however_many_elements_it_has() {
+    for count in 0..40 {
+        let list = vec!["Hi"; count];
+        let refused = |body: Value| Provider::new("{}").translate(body.to_string().as_bytes()).unwrap_err();
+        assert_eq!(refused(json!(list)).code(), "body_not_an_object");
+        for body in [json!({"input": [list]}), json!({"input": [{"role": "user", "content": "Hi"}, list]})] {
+            let error = refused(body);
+            assert!(error.message().ends_with("must be an object"), "{error}");
+        }
+    }
+}
