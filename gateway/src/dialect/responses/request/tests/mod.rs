@@ -2,6 +2,7 @@
 
 mod corpus;
 mod properties;
+mod turn;
 
 use proto_shared::backend::Backend;
 use serde_json::{Map, Value};

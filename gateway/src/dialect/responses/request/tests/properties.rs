@@ -102,6 +102,22 @@ fn exists(request: &Value, place: &str) -> bool {
     true
 }
 
+/// What no text of the gateway's own contains.
+const MARK: char = '§';
+
+/// Marks all strings; those that say what something is only with `types`.
+fn mark(value: &mut Value, types: bool) {
+    match value {
+        Value::String(text) => text.push(MARK),
+        Value::Array(list) => list.iter_mut().for_each(|value| mark(value, types)),
+        Value::Object(map) => {
+            let marked = map.iter_mut().filter(|(key, _)| types || !matches!(key.as_str(), "type" | "role"));
+            marked.for_each(|(_, value)| mark(value, types));
+        }
+        _ => {}
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(2000))]
 
@@ -122,6 +138,19 @@ proptest! {
                 Some(place) => prop_assert!(place == "input" || exists(&value, place), "{}", place),
                 None => prop_assert!(!value.is_object()),
             },
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_what_was_sent(
+        request in any::<prop::sample::Index>(),
+        changes in prop::collection::vec(change(), 0..4),
+        marked_types in any::<bool>(),
+    ) {
+        let mut value = changed(&request, changes);
+        mark(&mut value, marked_types);
+        if let Err(error) = Provider::new(SETTINGS[1]).translate(value.to_string().as_bytes()) {
+            prop_assert!(!error.message().contains(MARK), "{}", error);
         }
     }
 
