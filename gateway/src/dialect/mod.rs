@@ -5,6 +5,7 @@
 //! [`Turn`](responses::turn::Turn).
 
 pub mod chat;
+pub mod chat_reply;
 pub mod responses;
 pub mod sse;
 mod think;

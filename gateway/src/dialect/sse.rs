@@ -29,19 +29,20 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Takes the next line off `rest`, with its LF; `None` when the chunk is used up.
+    /// Takes the next line off `rest`, with its LF; `None` when the chunk is used up. A line that is too long stays
+    /// where it is.
     pub fn next<'s, 'c: 's>(&'s mut self, rest: &mut &'c [u8]) -> Result<Option<&'s [u8]>, EventTooLong> {
         if std::mem::take(&mut self.is_spent) {
             recycle(&mut self.held);
         }
         let end = memchr::memchr(b'\n', rest).map(|at| at + 1);
         let (line, after) = rest.split_at_checked(end.unwrap_or(rest.len())).unwrap_or_default();
+        if self.held.len() + line.len() > EVENT_BYTES_MAX {
+            return Err(EventTooLong);
+        }
         *rest = after;
         if end.is_some() && self.held.is_empty() {
             return Ok(Some(line));
-        }
-        if self.held.len() + line.len() > EVENT_BYTES_MAX {
-            return Err(EventTooLong);
         }
         self.held.extend_from_slice(line);
         self.is_spent = end.is_some();
