@@ -10,6 +10,9 @@ use super::wire::{Node, Object, members};
 /// Between the texts of several parts that become one string: what servers put there themselves.
 const BETWEEN_TEXTS: &str = "\\n";
 
+/// How closely chat servers look at images; others are left out, since some servers refuse them.
+const DETAILS: [&str; 3] = ["auto", "low", "high"];
+
 /// What a message says, part by part.
 pub type Parts<'a> = SmallVec<[Part<'a>; 2]>;
 
@@ -120,7 +123,8 @@ fn image<'a>(part: &Object<'_, PartMembers<'a>>) -> Result<Part<'a>, BadRequest>
     }
     let (url, detail) = link(part.need("image_url", part.has.image_url)?)?;
     let detail = part.text_of("detail", part.has.detail)?.or(detail);
-    Ok(Part::Image { url, detail })
+    let known = |detail: &Text<'_>| DETAILS.contains(&detail.spelt());
+    Ok(Part::Image { url, detail: detail.filter(known) })
 }
 
 fn file<'a>(part: &Object<'_, PartMembers<'a>>, traits: &ChatTraits) -> Result<Part<'a>, BadRequest> {

@@ -70,9 +70,9 @@ pub fn item<'a>(
         | "code_interpreter_call"
         | "image_generation_call"
         | "mcp_list_tools" => Ok(()),
-        "item_reference" => {
-            Err(item.bad(Problem::Unsupported("nothing is stored here; send the item itself")))
-        }
+        "item_reference" => Err(item.bad(Problem::Unsupported(
+            "items are not stored here; send the item itself, as clients do with `store: false`",
+        ))),
         other => Err(item.bad(Problem::Untranslatable(TypeNamed::new(other)))),
     }
 }
