@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::content::named;
+use super::content::{name, named};
 use super::error::{BadRequest, Problem};
 use super::text::Json;
-use super::tools::{Tools, tool_name};
+use super::tools::Tools;
 use super::wire::{Node, Object, members};
 
 members!(ChoiceMembers { r#type, name, namespace, mode, tools });
@@ -80,11 +80,12 @@ fn mode(node: Node<'_, '_>) -> Result<Choice, BadRequest> {
 
 /// Finds the tool that is named.
 fn offered<'a>(choice: &Object<'_, ChoiceMembers<'a>>, tools: &Tools<'a>) -> Result<usize, BadRequest> {
-    let name = choice.need("name", choice.has.name)?;
-    let namespace = choice.get("namespace", choice.has.namespace).map(tool_name).transpose()?;
-    let index = tools.find(namespace.as_deref(), tool_name(name)?);
-    index
-        .ok_or_else(|| name.bad(if tools.is_empty() { Problem::NoToolLeft } else { Problem::ToolNotOffered }))
+    let chosen = choice.need("name", choice.has.name)?;
+    let namespace = choice.get("namespace", choice.has.namespace).map(name).transpose()?;
+    let index = tools.find(namespace.as_deref(), name(chosen)?);
+    index.ok_or_else(|| {
+        chosen.bad(if tools.is_empty() { Problem::NoToolLeft } else { Problem::ToolNotOffered })
+    })
 }
 
 /// What a list of allowed tools names.
@@ -102,7 +103,7 @@ impl<'a> Allowed<'a> {
                 self.places.insert(offered(tool, tools)?);
             }
             "namespace" => {
-                self.namespaces.insert(tool_name(tool.need("name", tool.has.name)?)?);
+                self.namespaces.insert(name(tool.need("name", tool.has.name)?)?);
             }
             _ => {}
         }

@@ -1,5 +1,7 @@
 //! Content of messages: a string, or a list of parts.
 
+use std::borrow::Cow;
+
 use proto_shared::backend::ChatTraits;
 use smallvec::{SmallVec, smallvec};
 
@@ -93,7 +95,7 @@ fn list<'a>(
 }
 
 /// What the `type` of something says.
-pub fn named<'a>(kind: Node<'a, '_>) -> Result<std::borrow::Cow<'a, str>, BadRequest> {
+pub fn named<'a>(kind: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
     kind.text()?.read().ok_or_else(|| kind.bad(Problem::HalfCharacter))
 }
 
@@ -153,6 +155,11 @@ fn link<'a>(node: Node<'a, '_>) -> Result<(Text<'a>, Option<Text<'a>>), BadReque
 pub fn filled<'a>(node: Node<'a, '_>) -> Result<Text<'a>, BadRequest> {
     let text = node.text()?;
     if text.is_empty() { Err(node.bad(Problem::Empty)) } else { Ok(text) }
+}
+
+/// A name or an id: read, and not empty.
+pub fn name<'a>(node: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
+    filled(node)?.read().ok_or_else(|| node.bad(Problem::HalfCharacter))
 }
 
 /// Writes parts as the content of a message: text alone is one string, which every server takes.

@@ -3,16 +3,14 @@
 //! Absent on purpose: items that stand for something stored, or that only their vendor can read; they are refused,
 //! while mere receipts of a vendor's tools are passed over, since clients send back whole outputs.
 
-use std::borrow::Cow;
-
 use proto_shared::backend::ChatTraits;
 use smallvec::SmallVec;
 
-use super::content::{filled, named, parts, texts};
+use super::content::{name, named, parts, texts};
 use super::conversation::{Arguments, Call, Conversation, Output};
 use super::error::{BadRequest, Problem, TypeNamed};
 use super::names;
-use super::tools::{Again, Tools, tool_name};
+use super::tools::{Again, Tools};
 use super::wire::{Node, Object, members};
 
 members!(ItemMembers {
@@ -60,7 +58,7 @@ pub fn item<'a>(
             call(item, input, chat)
         }
         "function_call_output" | "custom_tool_call_output" => {
-            let id = call_id(item.need("call_id", item.has.call_id)?)?;
+            let id = name(item.need("call_id", item.has.call_id)?)?;
             chat.tool(&id, &output(item.get("output", item.has.output), traits)?);
             Ok(())
         }
@@ -100,7 +98,7 @@ fn message<'a>(
             }
         }
         "tool" => {
-            let id = call_id(item.need("tool_call_id", item.has.tool_call_id)?)?;
+            let id = name(item.need("tool_call_id", item.has.tool_call_id)?)?;
             chat.tool(&id, &output(item.get("content", item.has.content), traits)?);
         }
         _ => return Err(role.bad(Problem::UnknownRole)),
@@ -130,26 +128,22 @@ fn call<'a>(
     arguments: Arguments<'a>,
     chat: &mut Conversation<'_>,
 ) -> Result<(), BadRequest> {
-    let id = call_id(item.need("call_id", item.has.call_id)?)?;
-    let namespace = item.get("namespace", item.has.namespace).map(tool_name).transpose()?;
-    let name = names::sent(namespace.as_deref(), tool_name(item.need("name", item.has.name)?)?);
-    chat.call(&Call { id: &id, name: &name, arguments });
+    let id = name(item.need("call_id", item.has.call_id)?)?;
+    let namespace = item.get("namespace", item.has.namespace).map(name).transpose()?;
+    let sent = names::sent(namespace.as_deref(), name(item.need("name", item.has.name)?)?);
+    chat.call(&Call { id: &id, name: &sent, arguments });
     Ok(())
 }
 
 /// A call inside a chat message.
 fn chat_call<'a>(call: &Object<'_, ChatCall<'a>>, chat: &mut Conversation<'_>) -> Result<(), BadRequest> {
-    let id = call_id(call.need("id", call.has.id)?)?;
+    let id = name(call.need("id", call.has.id)?)?;
     let function_node = call.need("function", call.has.function)?;
     let function = function_node.object::<ChatFunction<'a>>()?;
-    let name = names::sent(None, tool_name(function.need("name", function.has.name)?)?);
+    let sent = names::sent(None, name(function.need("name", function.has.name)?)?);
     let arguments = arguments(function.get("arguments", function.has.arguments))?;
-    chat.call(&Call { id: &id, name: &name, arguments });
+    chat.call(&Call { id: &id, name: &sent, arguments });
     Ok(())
-}
-
-fn call_id<'a>(node: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
-    filled(node)?.read().ok_or_else(|| node.bad(Problem::HalfCharacter))
 }
 
 fn arguments<'a>(node: Option<Node<'a, '_>>) -> Result<Arguments<'a>, BadRequest> {

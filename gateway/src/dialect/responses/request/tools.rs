@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::content::{filled, named};
+use super::content::{name, named};
 use super::error::{BadRequest, Problem};
 use super::names;
 use super::text::{Json, Text};
@@ -86,7 +86,7 @@ impl<'a> Tools<'a> {
                 Shape::Custom { grammar: tool.get("format", tool.has.format).map_or(Ok(None), grammar)? }
             }
             "namespace" if namespace.is_none() => {
-                let namespace = tool_name(tool.need("name", tool.has.name)?)?;
+                let namespace = name(tool.need("name", tool.has.name)?)?;
                 return tool
                     .need("tools", tool.has.tools)?
                     .objects(|inner| self.add_one(inner, Some(&namespace), again));
@@ -96,7 +96,7 @@ impl<'a> Tools<'a> {
                 return Ok(());
             }
         };
-        let name = tool_name(tool.need("name", tool.has.name)?)?;
+        let name = name(tool.need("name", tool.has.name)?)?;
         let offered = Tool {
             sent: names::sent(namespace.map(AsRef::as_ref), name.clone()),
             namespace: namespace.cloned(),
@@ -213,11 +213,6 @@ impl Tool<'_> {
         }
         out.put("}}");
     }
-}
-
-/// The name of a tool, or of a namespace.
-pub fn tool_name<'a>(node: Node<'a, '_>) -> Result<Cow<'a, str>, BadRequest> {
-    filled(node)?.read().ok_or_else(|| node.bad(Problem::HalfCharacter))
 }
 
 fn grammar<'a>(node: Node<'a, '_>) -> Result<Option<(Text<'a>, Text<'a>)>, BadRequest> {

@@ -128,7 +128,8 @@ impl<'a, 'p> Node<'a, 'p> {
         self.each(|node| {
             index += 1;
             if index > count { node.object::<T>().map(drop) } else { Ok(()) }
-        })
+        })?;
+        Err(self.bad(Problem::MustBe("a list of objects")))
     }
 
     /// Shows each element to `visit`, up to the first that it refuses.
