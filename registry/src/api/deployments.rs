@@ -84,7 +84,9 @@ async fn list(
         let workspace = workspaces::listed(connection, &workspace)?;
         deployments::list(connection, workspace, versions, &asked)
     });
-    Ok(reply::page(page.await?, &request, &deployments::LIST, Nulls::Omit, Deployment::from))
+    Ok(reply::page(page.await?, &request, &deployments::LIST, Nulls::Omit, |found| {
+        Deployment::now(found, &registry.inner.runtimes)
+    }))
 }
 
 /// The latest version.
@@ -223,7 +225,10 @@ async fn version_of(registry: &Registry, workspace: String, name: String, versio
         Ok((found, generation))
     });
     let (found, generation) = found.await?;
-    Ok(reply::with_generation(reply::object(StatusCode::OK, Deployment::from(found)), generation))
+    Ok(reply::with_generation(
+        reply::object(StatusCode::OK, Deployment::now(found, &registry.inner.runtimes)),
+        generation,
+    ))
 }
 
 /// The answer has a body, `null`: the platform's SDK reads one.

@@ -3,6 +3,7 @@
 pub mod config;
 mod history;
 mod logs;
+mod shown;
 mod wait;
 
 use std::time::Duration;

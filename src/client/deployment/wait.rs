@@ -1,6 +1,7 @@
 //! Waiting for a deployment: each step is shown when it comes, and the wait ends as soon as it can.
+//!
+//! Leaving a wait changes nothing: the deployment goes on.
 
-use std::io::{self, Write as _};
 use std::time::Duration;
 
 use http::StatusCode;
@@ -8,7 +9,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::DEPLOYMENT;
-use super::history::{Entry, History};
+use super::history::History;
+use super::shown::{Progress, Shown};
 use crate::cli::{Output, Wish};
 use crate::client::api::Api;
 use crate::client::error::ClientError;
@@ -17,6 +19,8 @@ use crate::client::output;
 
 /// Short at first, because small models start at once; longer then, because large ones take minutes.
 const POLL_INTERVALS: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(1)];
+/// What is lost is mostly made again at once. It is given up for this wait when it is not.
+const LOST_MAX: Duration = Duration::from_secs(5);
 
 /// What a look at a deployment says about the wait.
 enum Look {
@@ -33,11 +37,37 @@ pub async fn wait(
     limit: Duration,
     form: Output,
 ) -> Result<(), ClientError> {
+    let mut shown = Shown::new(format!("waiting for deployment {name}"), form);
+    let waited = tokio::select! {
+        waited = until(api, name, wish, limit, &mut shown) => waited,
+        _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
+    };
+    shown.end();
+    match waited {
+        Ok(value) => done(api, name, wish, &value, form).await,
+        Err(ClientError::Interrupted) => {
+            let at = &api.at;
+            eprintln!(
+                "deployment {name} goes on without being waited for\n  wait again: nimgate deployment wait {name}{at}\n  \
+                 delete it: nimgate deployment delete {name}{at}"
+            );
+            Err(ClientError::Interrupted)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+async fn until(
+    api: &Api,
+    name: &str,
+    wish: Wish,
+    limit: Duration,
+    shown: &mut Shown,
+) -> Result<Value, ClientError> {
     let deadline = Instant::now() + limit;
     let mut history = History::default();
     let [mut pause, pause_max] = POLL_INTERVALS;
-    let bar = output::spinner(format!("waiting for deployment {name}"));
-    let mut first = true;
+    let (mut first, mut lost_since) = (true, None);
     loop {
         let look = look(api, name, wish, first).await?;
         let (Look::Done(value) | Look::Failed(value) | Look::Waiting(value)) = &look;
@@ -47,18 +77,16 @@ pub async fn wait(
             news.drain(..news.len().saturating_sub(1));
         }
         first = false;
-        bar.suspend(|| news.iter().try_for_each(|entry| tell(entry, form)))?;
+        shown.step(&news, Progress::of(value))?;
+        let is_lost = wish == Wish::Ready && value["status"] == "LOST";
+        lost_since = is_lost.then(|| lost_since.unwrap_or_else(Instant::now));
         match look {
-            Look::Done(value) => {
-                bar.finish_and_clear();
-                return done(api, name, wish, &value, form);
-            }
-            Look::Failed(value) => {
-                bar.finish_and_clear();
-                return Err(failed(api, name, wish, &value));
+            Look::Done(value) => return Ok(value),
+            Look::Failed(value) => return Err(failed(api, name, wish, &value)),
+            Look::Waiting(value) if lost_since.is_some_and(|since| since.elapsed() > LOST_MAX) => {
+                return Err(lost(api, name, &value));
             }
             Look::Waiting(value) if Instant::now() + pause > deadline => {
-                bar.finish_and_clear();
                 return Err(late(api, name, limit, &value));
             }
             Look::Waiting(_) => sleep(pause).await,
@@ -90,32 +118,30 @@ async fn routed(api: &Api, deployment: &Value) -> bool {
     api.get(&api.path("inference-gateway", &format!("provider/{}/ready", encoded(name)))).await.is_ok()
 }
 
-/// Steps are for people: where the answer is data they go to standard error.
-fn tell(entry: &Entry, form: Output) -> Result<(), ClientError> {
-    let clock = entry.timestamp.split_once('T').map_or("", |(_, time)| time.get(..8).unwrap_or(""));
-    let text = output::line(format!("{clock:<8}  {:<8}  {}", entry.status, entry.message).trim_end());
-    match form {
-        Output::Table => output::say(&text),
-        Output::Json | Output::Yaml => {
-            // A step that nobody can read is no reason to stop.
-            let _ = writeln!(io::stderr(), "{text}");
-            Ok(())
-        }
-    }
+async fn done(api: &Api, name: &str, wish: Wish, value: &Value, form: Output) -> Result<(), ClientError> {
+    let next = match (wish, form) {
+        (Wish::Ready, Output::Table) => next_step(api, name, value).await,
+        _ => String::new(),
+    };
+    output::show(form, value, || match wish {
+        Wish::Deleted => output::say(&format!("deployment {name} is gone")),
+        Wish::Ready => output::say(&format!("deployment {name} is ready{next}")),
+    })
 }
 
-fn done(api: &Api, name: &str, wish: Wish, value: &Value, form: Output) -> Result<(), ClientError> {
-    output::show(form, value, || match (wish, value["model_provider_id"].as_str()) {
-        (Wish::Deleted, _) => output::say(&format!("deployment {name} is gone")),
-        (Wish::Ready, None) => output::say(&format!("deployment {name} is ready")),
-        (Wish::Ready, Some(provider)) => {
-            let provider = output::plain(provider.rsplit('/').next().unwrap_or_default());
-            output::say(&format!(
-                "deployment {name} is ready\nnext: nimgate provider get {provider}{}",
-                api.at
-            ))
+/// A chat with its first model; else its provider, which says why there is none.
+async fn next_step(api: &Api, name: &str, value: &Value) -> String {
+    let at = &api.at;
+    let models = api.get(&format!("{}/models", DEPLOYMENT.one(api, name))).await.unwrap_or_default();
+    let model = models.pointer("/models/0/name").and_then(Value::as_str);
+    match (model, value["model_provider_id"].as_str()) {
+        (Some(model), _) => format!("\nnext: nimgate chat {} \"Hello\"{at}", output::line(model)),
+        (None, Some(provider)) => {
+            let provider = output::line(provider.rsplit('/').next().unwrap_or_default());
+            format!("\nnext: nimgate provider get {provider}{at}")
         }
-    })
+        (None, None) => String::new(),
+    }
 }
 
 fn failed(api: &Api, name: &str, wish: Wish, value: &Value) -> ClientError {
@@ -123,13 +149,21 @@ fn failed(api: &Api, name: &str, wish: Wish, value: &Value) -> ClientError {
     ClientError::Said(match (value["status"].as_str(), wish) {
         (Some("DELETED"), _) => format!("deployment {name} was deleted while it was waited for"),
         (_, Wish::Ready) => format!(
-            "deployment {name} failed{reason}\n  look at it: nimgate deployment get {name}{at}\n  delete it: nimgate \
-             deployment delete {name}{at}"
+            "deployment {name} failed{reason}\n  what it printed: nimgate deployment logs {name}{at}\n  look at it: \
+             nimgate deployment get {name}{at}\n  delete it: nimgate deployment delete {name}{at}"
         ),
         (_, Wish::Deleted) => {
             format!("deployment {name} failed{reason}\n  delete it: nimgate deployment delete {name}{at}")
         }
     })
+}
+
+fn lost(api: &Api, name: &str, value: &Value) -> ClientError {
+    let (reason, at) = (reason(value), &api.at);
+    ClientError::Said(format!(
+        "deployment {name} is lost{reason}\n  wait again: nimgate deployment wait {name}{at}\n  look at it: nimgate \
+         deployment get {name}{at}"
+    ))
 }
 
 fn late(api: &Api, name: &str, limit: Duration, value: &Value) -> ClientError {
@@ -142,7 +176,10 @@ fn late(api: &Api, name: &str, limit: Duration, value: &Value) -> ClientError {
 }
 
 fn reason(value: &Value) -> String {
-    match output::line(value["status_message"].as_str().unwrap_or_default().trim_end_matches('.')) {
+    // The rest of it was shown as it came.
+    let first = value["status_message"].as_str().unwrap_or_default().lines().next().unwrap_or_default();
+    let first = first.strip_suffix(" Its last words:").unwrap_or(first);
+    match output::line(first.trim_end_matches('.')) {
         text if text.is_empty() => text,
         text => format!(": {text}"),
     }
@@ -189,8 +226,19 @@ mod tests {
         })
         .await;
         let error = wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap_err();
-        assert!(error.to_string().contains("exited with code 137\n  look at it"), "{error}");
+        assert!(error.to_string().contains("exited with code 137\n  what it printed"), "{error}");
         assert_eq!(error.exit_code(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_is_lost_for_a_moment_is_waited_for() {
+        let (api, _) = testing::gateway(|line, nth| match (line.ends_with("/ready"), nth) {
+            (true, _) => testing::json(200, r#"{"ready":true}"#),
+            (false, 0..2) => state("LOST", "its container is gone"),
+            _ => state("READY", ""),
+        })
+        .await;
+        wait(&api, "d", Wish::Ready, LONG, Output::Json).await.unwrap();
     }
 
     #[tokio::test]

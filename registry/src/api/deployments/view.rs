@@ -7,6 +7,8 @@ use crate::api::schema::AuthContext;
 use crate::domain::deployment::StatusEntry;
 use crate::domain::provider::ServedModel;
 use crate::domain::{self, DeploymentStatus, Provider};
+use crate::reconcile::Runtimes;
+use crate::runtime::PullProgress;
 
 /// One version of a deployment.
 #[derive(Serialize, ToSchema)]
@@ -28,6 +30,28 @@ pub struct Deployment {
     status_history: Vec<HistoryItem>,
     model_provider_id: Option<String>,
     auth_context: AuthContext,
+    /// Ours. How far what takes its time is; left out while nothing does
+    #[serde(skip_serializing_if = "Option::is_none")]
+    progress: Option<Progress>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeploymentProgress)]
+pub struct Progress {
+    phase: ProgressPhase,
+    bytes_done: u64,
+    /// Grows while the sizes of layers become known
+    bytes_total: u64,
+    layers_done: usize,
+    layers_total: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+#[schema(as = DeploymentProgressPhase)]
+#[serde(rename_all = "snake_case")]
+pub enum ProgressPhase {
+    /// Its image is pulled
+    Pulling,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -74,7 +98,24 @@ impl From<domain::Deployment> for Deployment {
             config_version: deployment.config_version,
             model_provider_id: deployment.model_provider_id,
             auth_context: AuthContext::default(),
+            progress: None,
         }
+    }
+}
+
+impl Deployment {
+    /// As it is stored, and how far it is.
+    pub fn now(deployment: domain::Deployment, runtimes: &Runtimes) -> Self {
+        let (workspace, name) = (deployment.workspace.as_str(), deployment.name.as_str());
+        let progress = runtimes.pulls().of(workspace, name, deployment.version).map(Progress::from);
+        Self { progress, ..Self::from(deployment) }
+    }
+}
+
+impl From<PullProgress> for Progress {
+    fn from(pull: PullProgress) -> Self {
+        let PullProgress { bytes_done, bytes_total, layers_done, layers_total } = pull;
+        Self { phase: ProgressPhase::Pulling, bytes_done, bytes_total, layers_done, layers_total }
     }
 }
 

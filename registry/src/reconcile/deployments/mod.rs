@@ -14,6 +14,7 @@ mod look;
 mod memory;
 mod plan;
 mod probes;
+mod pulls;
 mod routing;
 mod runtimes;
 mod seen;

@@ -9,6 +9,7 @@ use futures_util::stream::BoxStream;
 use parking_lot::Mutex;
 
 use super::memory::Memory;
+use super::pulls::Pulls;
 use super::seen::Listing;
 use crate::config::{RegistryConfig, RuntimeChoice};
 use crate::reconcile::plan::NO_RUNTIME;
@@ -30,6 +31,7 @@ pub struct Runtimes {
 struct Inner {
     known: BTreeMap<RuntimeKind, Offered>,
     summary: Mutex<RuntimesSummary>,
+    pulls: Pulls,
 }
 
 struct Offered {
@@ -84,7 +86,7 @@ impl Runtimes {
             .collect();
         let runtimes = known.keys().map(|kind| (kind.as_str(), None)).collect();
         let summary = Mutex::new(RuntimesSummary { runtimes, strays: Vec::new() });
-        Self { inner: Arc::new(Inner { known, summary }) }
+        Self { inner: Arc::new(Inner { known, summary, pulls: Pulls::default() }) }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -101,6 +103,11 @@ impl Runtimes {
 
     pub fn summary(&self) -> RuntimesSummary {
         self.inner.summary.lock().clone()
+    }
+
+    /// What is pulled for deployments here.
+    pub fn pulls(&self) -> &Pulls {
+        &self.inner.pulls
     }
 
     pub fn set_strays(&self, strays: Vec<String>) {

@@ -22,7 +22,7 @@ use crate::domain::document::Draft;
 use crate::domain::{Deployment, DeploymentStatus as S, Provider};
 use crate::error::Error;
 use crate::runtime::fake::{Call, FakeRuntime, Script};
-use crate::runtime::{Fault, FaultKind, Gpu, Instance, LogQuery, Runtime};
+use crate::runtime::{Fault, FaultKind, Gpu, Instance, LogQuery, PullProgress, Runtime};
 use crate::store::deployments::{self, Order};
 use crate::store::instances::RuntimeKind;
 use crate::store::{deployment_configs, providers};
@@ -420,4 +420,19 @@ async fn a_followed_log_takes_in_what_comes_and_ends_with_the_deployment() {
         stage.delete("llama").await;
     });
     assert_eq!(shown.unwrap(), "first\n[v2/0] second\n");
+}
+
+#[tokio::test]
+async fn a_pull_shows_how_far_it_is_until_it_ends() {
+    let stage = Stage::new().await;
+    stage.fake.script(Script { hangs_in_pull: true, ..Script::default() });
+    stage.deploy("llama", 0).await;
+    let pulling = |it: &Deployment| it.lifecycle.message().starts_with("Pulling image sim:1: 1 MB of 1 MB");
+    stage.when("llama", pulling).await;
+    let pulls = stage.registry.inner.runtimes.pulls();
+    let expected = PullProgress { bytes_done: 1, bytes_total: 2, layers_done: 0, layers_total: 1 };
+    assert_eq!(pulls.of("default", "llama", 1), Some(expected));
+    stage.delete("llama").await;
+    stage.until("nothing is left", async || stage.find("llama", None).await.is_none()).await;
+    assert_eq!(pulls.of("default", "llama", 1), None);
 }

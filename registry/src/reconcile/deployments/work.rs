@@ -8,6 +8,7 @@ use tokio::sync::watch;
 
 use super::launching;
 use super::memory::Memory;
+use super::pulls::Pull;
 use super::seen::Work;
 use crate::Registry;
 use crate::domain::Timestamp;
@@ -61,7 +62,8 @@ async fn bring_up(
     }
     let (progress, seen) = watch::channel(PullProgress::default());
     let prepared = runtime.prepare(&planned.instance.launch, planned.credentials.as_ref(), &progress);
-    let told = tell_progress(memory, id, &planned.instance.launch, seen);
+    let pull = registry.inner.runtimes.pulls().begin(id);
+    let told = tell_progress(memory, id, &planned.instance.launch, pull, seen);
     tokio::select! {
         prepared = prepared => prepared.map(drop)?,
         () = told => {}
@@ -80,11 +82,13 @@ async fn tell_progress(
     memory: &Memory,
     id: &InstanceId,
     launch: &Launch,
+    pull: Pull,
     mut seen: watch::Receiver<PullProgress>,
 ) {
     let Launch::Image { reference, .. } = launch else { return std::future::pending().await };
     while seen.changed().await.is_ok() {
         let progress = *seen.borrow_and_update();
+        pull.moved(progress);
         memory.progress(id, format!("Pulling image {reference}: {}", how_far(&progress)), now());
         tokio::time::sleep(PROGRESS_INTERVAL).await;
     }
