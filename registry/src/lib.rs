@@ -13,6 +13,7 @@ mod discovery;
 mod domain;
 mod error;
 mod files;
+mod gateways;
 mod keys;
 mod offline;
 mod publish;
@@ -27,6 +28,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
+use proto_shared::HostUrl;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -35,6 +37,7 @@ pub use config::{
     ToolCallPlugins,
 };
 pub use error::Error;
+pub use gateways::Drain;
 pub use keys::Rotation;
 pub use offline::{Backup, BackupError, back_up, is_in_use, verify};
 pub use publish::Published;
@@ -54,6 +57,7 @@ struct Inner {
     /// Held while it is found out what files say about a model.
     finding: tokio::sync::Mutex<()>,
     published: watch::Receiver<Arc<Published>>,
+    gateways: Arc<gateways::Gateways>,
     client: discovery::Client,
     runtimes: reconcile::Runtimes,
     /// One for each log that is being read.
@@ -124,6 +128,7 @@ impl Registry {
         let rotating = tokio::sync::Mutex::default();
         let finding = tokio::sync::Mutex::default();
         let log_readers = Arc::new(Semaphore::new(config::LOG_READERS_MAX));
+        let gateways = gateways::Gateways::start();
         Ok(Self {
             inner: Arc::new(Inner {
                 config,
@@ -131,6 +136,7 @@ impl Registry {
                 files,
                 finding,
                 published,
+                gateways,
                 client,
                 runtimes,
                 log_readers,
@@ -158,6 +164,17 @@ impl Registry {
     /// told to stop.
     pub fn run_reconcile(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
         reconcile::run(self.clone(), stop)
+    }
+
+    /// Whether requests that gateways have begun still use `url`, which is not in the routes from `generation`
+    /// on.
+    pub fn drained(&self, url: &HostUrl, generation: u64) -> Drain {
+        self.inner.gateways.drained(url, generation)
+    }
+
+    /// Sees a change whenever an answer of [`Self::drained`] may be another one.
+    pub fn drain_changes(&self) -> watch::Receiver<()> {
+        self.inner.gateways.changes()
     }
 
     /// The present snapshot, and each later one.

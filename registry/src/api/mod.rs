@@ -38,9 +38,9 @@ use axum::Router;
 use axum::extract::Request;
 use axum::middleware::{self, Next};
 use axum::response::Response;
-use axum::routing::get;
+use axum::routing::{get, post};
 use http::Method;
-use proto_shared::feed::FEED_PATH;
+use proto_shared::feed::{FEED_PATH, GATEWAYS_PATH};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::Registry;
@@ -81,6 +81,7 @@ pub fn router(registry: &Registry) -> Router {
     router
         .route(openapi::PATH, get(openapi::serve))
         .route(FEED_PATH, get(feed::feed))
+        .route(&format!("{GATEWAYS_PATH}/{{id}}"), post(feed::report))
         .layer(middleware::from_fn(limit_time))
         .merge(transfers)
         .layer(middleware::from_fn(finish))
