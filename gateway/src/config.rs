@@ -73,6 +73,8 @@ pub struct Limits {
     pub body_timeout: Duration,
     /// A client that takes no byte of an answer for this long is dropped.
     pub write_stall_timeout: Duration,
+    /// A translated stream says that it goes on when nothing was said for this long.
+    pub stream_keep_alive: Duration,
     /// An idle keep-alive connection is closed after this.
     pub keep_alive_timeout: Duration,
     /// Requests per HTTP/1 connection; then it is closed.
@@ -119,6 +121,7 @@ impl Default for Limits {
             body_rate_grace: Duration::from_secs(10),
             body_timeout: Duration::from_secs(120),
             write_stall_timeout: Duration::from_secs(30),
+            stream_keep_alive: Duration::from_secs(20),
             keep_alive_timeout: Duration::from_secs(60),
             requests_per_connection_max: 10_000,
             connections_max: 10_000,

@@ -1,8 +1,10 @@
 //! "Where would this request go, and why?": the same pure functions as the request path, with words.
 
+use http::Method;
 use proto_shared::HostUrl;
 use serde::Serialize;
 
+use crate::dialect::Operation;
 use crate::route::tail::forwardable;
 use crate::route::{
     ModelEntry, ModelQuery, Provider, Replica, RouteTable, Target, parse_target, resolve_model,
@@ -30,6 +32,9 @@ pub struct ExplainedCandidate {
     /// All addresses, when there are several: of two at random, the one with fewer requests in flight gets it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ExplainedReplica>,
+    /// What the request is translated into for this provider, when it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub translated_into: Option<&'static str>,
     pub served_model: Option<String>,
     pub ready: bool,
     pub sends_key: bool,
@@ -131,6 +136,9 @@ fn explain_model(
 }
 
 fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> ExplainedCandidate {
+    let operation = Operation::of(&Method::POST, tail);
+    let translated = operation.chat_tail().filter(|_| provider.translates_responses());
+    let tail = translated.as_deref().unwrap_or(tail);
     let at = |url: &HostUrl| {
         let scheme = if url.is_https() { "https" } else { "http" };
         format!("{scheme}://{}{}", url.authority(), url.join(tail))
@@ -143,7 +151,8 @@ fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> E
         provider: provider.label.to_string(),
         url: at(provider.replicas.first().map_or(&provider.host_url, Replica::url)),
         replicas: if provider.replicas.len() > 1 { replicas.collect() } else { Vec::new() },
-        served_model,
+        translated_into: translated.is_some().then_some("chat completions"),
+        served_model: served_model.or_else(|| provider.pinned.as_ref().map(|pinned| pinned.name.to_string())),
         ready: provider.ready,
         sends_key: !provider.key.is_empty(),
     }

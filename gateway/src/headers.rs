@@ -65,6 +65,22 @@ const NEVER_DOWNSTREAM: [&str; 15] = [
 /// read an answer is not the provider's to say.
 const NEVER_DOWNSTREAM_PREFIXES: [&str; 3] = ["x-nimgate-", "openai-organization", "access-control-"];
 
+/// Beside all that begin with `content-`. Lower case.
+const OF_THE_ORIGINAL: [&str; 12] = [
+    "etag",
+    "last-modified",
+    "cache-control",
+    "expires",
+    "age",
+    "accept-ranges",
+    "digest",
+    "repr-digest",
+    "location",
+    "retry-after",
+    "www-authenticate",
+    "x-accel-buffering",
+];
+
 /// Headers that `Connection` can't nominate: dropping them would change the message or who asks.
 const NOT_NOMINABLE: [&str; 4] = ["host", "authorization", "content-length", "content-type"];
 
@@ -74,6 +90,12 @@ pub fn may_go_upstream(name: &[u8]) -> bool {
 
 pub fn may_go_downstream(name: &[u8]) -> bool {
     !listed(name, &NEVER_DOWNSTREAM) && !prefixed(name, &NEVER_DOWNSTREAM_PREFIXES)
+}
+
+/// Whether a header says something of an answer's body, or of the call's other end: not of one that was
+/// translated.
+pub fn is_of_the_original(name: &[u8]) -> bool {
+    listed(name, &OF_THE_ORIGINAL) || prefixed(name, &["content-"])
 }
 
 /// Trailers may carry what headers may, except what would change framing, routing or content.

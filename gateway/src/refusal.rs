@@ -8,6 +8,9 @@ use proto_shared::ErrorBody;
 use proto_shared::names::{NameError, check_name};
 
 use crate::body::BodyError;
+use crate::dialect::Operation;
+use crate::dialect::responses::reply::FaultKind;
+use crate::dialect::responses::request::BadRequest;
 use crate::h1::HeadError;
 use crate::route::tail::TailError;
 
@@ -33,6 +36,10 @@ pub enum Refusal {
     },
     BodyTooSlow,
     Body(BodyError),
+    /// A Responses request of which no chat request can be made.
+    Untranslatable(BadRequest),
+    /// A response is asked for that would have to be kept here.
+    NothingStored,
     UpgradeNotHere,
     /// A web page that is not let in asks through a browser.
     Origin,
@@ -145,9 +152,13 @@ impl Refusal {
         use Refusal as R;
         match self {
             R::Head(error) => error.status(),
-            R::Framing(_) | R::Tail(_) | R::Body(_) | R::ModelMissing | R::UpgradeNotHere | R::Origin => {
-                StatusCode::BAD_REQUEST
-            }
+            R::Framing(_)
+            | R::Tail(_)
+            | R::Body(_)
+            | R::Untranslatable(_)
+            | R::ModelMissing
+            | R::UpgradeNotHere
+            | R::Origin => StatusCode::BAD_REQUEST,
             R::HeadTimeout | R::BodyTooSlow => StatusCode::REQUEST_TIMEOUT,
             R::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             R::Expectation => StatusCode::EXPECTATION_FAILED,
@@ -156,6 +167,7 @@ impl Refusal {
             R::ModelEmpty | R::NotAName { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             R::MiddlewareUnsupported { .. } => StatusCode::NOT_IMPLEMENTED,
             R::NoSuchPath
+            | R::NothingStored
             | R::ModelUnknown { .. }
             | R::ModelNotServed { .. }
             | R::ProviderUnknown { .. }
@@ -187,6 +199,8 @@ impl Refusal {
             R::BodyTooLarge { .. } => "body_too_large",
             R::BodyTooSlow => "body_timeout",
             R::Body(error) => error.code(),
+            R::Untranslatable(bad) => bad.code(),
+            R::NothingStored => "responses_not_stored",
             R::UpgradeNotHere => "upgrade_not_supported",
             R::Origin => "origin_not_allowed",
             R::NoSuchPath => "no_such_path",
@@ -222,8 +236,18 @@ impl Refusal {
         }
     }
 
-    fn param(&self) -> Option<&'static str> {
+    /// The error class as the Responses API knows it, which has fewer.
+    fn kind_in_responses(&self) -> FaultKind {
+        match self.status().as_u16() {
+            429 => FaultKind::RateLimit,
+            400..500 => FaultKind::InvalidRequest,
+            _ => FaultKind::Server,
+        }
+    }
+
+    fn param(&self) -> Option<&str> {
         match self {
+            Self::Untranslatable(bad) => bad.param(),
             Self::ModelMissing
             | Self::ModelEmpty
             | Self::ModelUnknown { .. }
@@ -277,6 +301,11 @@ impl Refusal {
             ),
             R::BodyTooSlow => return "the body did not arrive in time".into(),
             R::Body(error) => format!("Invalid request body: {error}"),
+            R::Untranslatable(bad) => bad.message(),
+            R::NothingStored => {
+                return "no responses are stored here: send the whole conversation with POST /v1/responses"
+                    .into();
+            }
             R::UpgradeNotHere => {
                 return "protocol upgrades work on provider routes, over HTTP/1.1, for websocket only".into();
             }
@@ -349,9 +378,14 @@ impl Refusal {
         }
     }
 
-    pub fn body_json(&self) -> Vec<u8> {
+    /// The body for who asked for this.
+    pub fn body_json(&self, asked: Operation<'_>) -> Vec<u8> {
+        let mut body = self.body();
+        if asked.is_of_responses() {
+            body.error.kind = self.kind_in_responses().as_str().into();
+        }
         // Strings and options only: this serialisation has no way to fail.
-        serde_json::to_vec(&self.body()).unwrap_or_default()
+        serde_json::to_vec(&body).unwrap_or_default()
     }
 }
 

@@ -54,6 +54,7 @@ pub const ROWS: &[Row] = &[
     time_ms!(body_rate_grace, 100, HOUR_MS),
     time_ms!(body_timeout, 100, 24 * HOUR_MS),
     time_ms!(write_stall_timeout, 100, HOUR_MS),
+    time_ms!(stream_keep_alive, 100, HOUR_MS),
     time_ms!(keep_alive_timeout, 100, 24 * HOUR_MS),
     count!(requests_per_connection_max, 1, 1_000_000_000),
     count!(connections_max, 1, 10_000_000),

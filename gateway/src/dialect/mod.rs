@@ -6,6 +6,9 @@
 
 pub mod chat;
 pub mod chat_reply;
+mod operation;
 pub mod responses;
 pub mod sse;
 mod think;
+
+pub use operation::Operation;

@@ -126,6 +126,7 @@ pub async fn forward(
     let plan = RelayPlan {
         method: request.method,
         rewrite: None,
+        conversion: None,
         key: &[],
         filter: ReplyFilter::Control,
         timeouts: timeouts(request.target),
@@ -136,7 +137,7 @@ pub async fn forward(
     };
     let end = Relay::new(down, &mut up, plan, context, body.is_stream()).run().await;
     match end {
-        RelayEnd::Delivered => Ok(Forwarded::Delivered),
+        RelayEnd::Delivered | RelayEnd::DeliveredFailure => Ok(Forwarded::Delivered),
         RelayEnd::Cut => Ok(Forwarded::Cut),
         RelayEnd::ClientGone | RelayEnd::Upgraded => Ok(Forwarded::ClientGone),
         RelayEnd::NoAnswer(_) => Err(Refusal::RegistryAway),

@@ -11,7 +11,7 @@ use super::down_h2::H2Down;
 use super::encode::{Fields, Framing};
 use super::timer::LazyTimer;
 use crate::h1::head::BodyLength;
-use crate::headers::Nominated;
+use crate::headers::{self, Nominated};
 
 /// How reading a request body goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,14 +65,19 @@ impl ReplyHead<'_> {
 pub enum ReplyFilter {
     /// From an inference upstream: no cookies, no server names.
     Upstream,
+    /// The same, of an answer whose body was made anew.
+    Translated,
     /// From our own registry: only hop-by-hop fields go.
     Control,
 }
 
 impl ReplyFilter {
     fn admits(self, name: &[u8]) -> bool {
-        crate::headers::may_go_downstream(name)
-            || (self == Self::Control && name.eq_ignore_ascii_case(b"server"))
+        match self {
+            Self::Upstream => headers::may_go_downstream(name),
+            Self::Translated => headers::may_go_downstream(name) && !headers::is_of_the_original(name),
+            Self::Control => headers::may_go_downstream(name) || name.eq_ignore_ascii_case(b"server"),
+        }
     }
 }
 

@@ -10,6 +10,7 @@ use super::admit::{NotAdmitted, admit};
 use super::app::App;
 use super::context::RequestContext;
 use super::down::{Down, ReplyFilter, RequestView};
+use super::exchange::Exchange;
 use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
 use super::relay::{Dialect, NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
 use super::up::{Up, UpError};
@@ -17,6 +18,7 @@ use super::up_h1::H1Up;
 use super::up_h2::H2Up;
 use super::{ReplyParts, tunnel};
 use crate::body::ModelRewrite;
+use crate::dialect::Operation;
 use crate::failover::{Attempt, Verdict, verdict};
 use crate::metrics::{AttemptResult, Outcome, RouteKind};
 use crate::refusal::Refusal;
@@ -34,6 +36,7 @@ pub struct Forward<'a> {
     pub request: RequestView<'a>,
     /// Checked; goes on the upstream's base path.
     pub tail: &'a str,
+    pub operation: Operation<'a>,
     pub query: Option<&'a str>,
     pub body: Body<'a>,
 }
@@ -54,13 +57,23 @@ impl Choice {
                     provider,
                     served: pinned.map(|pinned| &pinned.json),
                     rewrite: pinned.map(|pinned| &pinned.echo),
+                    shown: pinned.map(|pinned| &*pinned.name),
                 })
             }
             Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
                 provider: &candidate.provider,
                 served: Some(&candidate.served_json),
                 rewrite: candidate.rewrite.as_ref(),
+                shown: Some(&*entry.public_id),
             }),
+        }
+    }
+
+    /// Whether a Responses request may have to be translated for one of them.
+    pub fn translates(&self) -> bool {
+        match self {
+            Self::Provider(provider) => provider.translates_responses(),
+            Self::Model(entry) => entry.candidates.iter().any(|c| c.provider.translates_responses()),
         }
     }
 
@@ -87,10 +100,12 @@ impl Choice {
 }
 
 #[derive(Clone, Copy)]
-struct Candidate<'a> {
-    provider: &'a Arc<Provider>,
-    served: Option<&'a Bytes>,
+pub struct Candidate<'a> {
+    pub provider: &'a Arc<Provider>,
+    pub served: Option<&'a Bytes>,
     rewrite: Option<&'a Arc<ModelRewrite>>,
+    /// What the client is to see as the model; none: what it asked for.
+    pub shown: Option<&'a str>,
 }
 
 /// How forwarding ended, when the gateway need not answer itself.
@@ -218,6 +233,10 @@ async fn attempt(
 ) -> Next {
     let (provider, endpoint) = (candidate.provider, &replica.endpoint);
     let metrics = &provider.metrics;
+    let mut exchange = match Exchange::of(forward, candidate) {
+        Ok(exchange) => exchange,
+        Err(refusal) => return Next::Refuse(refusal),
+    };
     // An upgrade needs HTTP/1, and a connection of its own.
     let alpn = if forward.request.websocket { ALPN::H1 } else { ALPN::H2H1 };
     let connection = match connect(app, down, endpoint, fresh || forward.request.websocket, alpn).await {
@@ -228,13 +247,14 @@ async fn attempt(
             return Next::Other(connect_refusal(provider, &error));
         }
     };
-    let mut up = match prepare(app, forward, (candidate, replica), context, connection) {
+    let mut up = match prepare(app, forward, (candidate, replica), &mut exchange, context, connection) {
         Ok(up) => up,
         Err(refusal) => return Next::Refuse(refusal),
     };
     let plan = RelayPlan {
         method: forward.request.method,
         rewrite: candidate.rewrite,
+        conversion: exchange.conversion.take(),
         key: &provider.key,
         filter: ReplyFilter::Upstream,
         timeouts: endpoint.timeouts,
@@ -304,12 +324,13 @@ fn prepare(
     app: &App,
     forward: &Forward<'_>,
     (candidate, replica): (Candidate<'_>, &Replica),
+    exchange: &mut Exchange<'_>,
     context: &RequestContext,
     connection: Connection,
 ) -> Result<Up, Refusal> {
     let provider = candidate.provider;
-    let parts = forward.body.parts(provider, candidate.served)?;
-    let path = upstream_path(replica, forward.tail, forward.query);
+    let parts = exchange.parts.take();
+    let path = upstream_path(replica, &exchange.tail, forward.query);
     let length = Length::of(&forward.body, parts.as_ref(), forward.request.method);
     let head = UpstreamHead {
         request: forward.request,
@@ -317,8 +338,10 @@ fn prepare(
         path: &path,
         length,
         request_id: context.id.as_bytes(),
-        // A key can be blotted out of an error only while it can be seen there.
-        identity_only: candidate.rewrite.is_some() || !provider.key.is_empty(),
+        // A key can be blotted out of an error only while it can be seen there; what is read must be plain.
+        identity_only: candidate.rewrite.is_some()
+            || !provider.key.is_empty()
+            || exchange.conversion.is_some(),
     };
     let streaming = forward.body.is_stream();
     match connection {
@@ -381,6 +404,10 @@ fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
     match end {
         RelayEnd::Delivered => {
             context.ended_whole();
+            Next::End(Forwarded::Delivered)
+        }
+        RelayEnd::DeliveredFailure => {
+            context.ended(Outcome::Incomplete);
             Next::End(Forwarded::Delivered)
         }
         RelayEnd::Cut => {

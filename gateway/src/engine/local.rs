@@ -11,6 +11,7 @@ use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead};
 use super::encode::{Fields, Framing};
 use crate::cors;
+use crate::dialect::Operation;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, provider_unknown};
 
@@ -29,7 +30,16 @@ impl LocalReply {
     }
 
     pub fn refusal(refusal: &Refusal) -> Self {
-        Self { status: refusal.status(), body: refusal.body_json().into(), fields: refusal_fields(refusal) }
+        Self::refusal_of(refusal, Operation::Other)
+    }
+
+    /// The same in the dialect of what was asked.
+    pub fn refusal_of(refusal: &Refusal, asked: Operation<'_>) -> Self {
+        Self {
+            status: refusal.status(),
+            body: refusal.body_json(asked).into(),
+            fields: refusal_fields(refusal),
+        }
     }
 
     /// Tells a browser that its page may call, with the headers it asked for.

@@ -10,10 +10,12 @@ use std::time::{Duration, Instant};
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead, Upload};
 use super::encode::Framing;
+use super::exchange::Conversion;
 use super::reply::Reply;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
+use crate::dialect::responses::reply::End;
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
 use http::Method;
@@ -23,6 +25,9 @@ const BACKLOG_BYTES_MAX: usize = 64 * 1024;
 /// After a failed upload: how long an answer that explains it may take.
 const EARLY_ANSWER_WAIT: Duration = Duration::from_secs(1);
 
+/// After the last event of a translated stream: how long its upstream may take to end.
+const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
+
 /// How often a client is looked at that is not read from, and so can't be heard leaving.
 const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -30,6 +35,8 @@ const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 pub enum RelayEnd {
     /// The answer was delivered whole.
     Delivered,
+    /// The answer broke off, and what was delivered says so to its end.
+    DeliveredFailure,
     ClientGone,
     /// No byte of an answer went down: the caller decides what happens next.
     NoAnswer(NoAnswer),
@@ -58,6 +65,8 @@ pub enum UploadFault {
 pub struct RelayPlan<'a> {
     pub method: &'a Method,
     pub rewrite: Option<&'a Arc<ModelRewrite>>,
+    /// How the answer is made of what comes, when it is not passed.
+    pub conversion: Option<Conversion>,
     pub key: &'a [u8],
     pub filter: ReplyFilter,
     pub timeouts: Timeouts,
@@ -136,6 +145,12 @@ struct Clock {
     down_wrote: Instant,
     up_wrote: Instant,
     looked: Instant,
+    /// When the client took enough for the upstream to be read again.
+    unblocked: Instant,
+    /// When an event for the client's idle timer was last due.
+    beat: Instant,
+    /// When a translated stream came to its last event.
+    said_all: Option<Instant>,
     uploaded_bytes: u64,
 }
 
@@ -162,6 +177,10 @@ enum Limit {
     DownStall,
     UpStall,
     UploadRate,
+    /// A translated stream has said all, and its upstream goes on.
+    LastWords,
+    /// No limit: time for an event that says nothing new.
+    KeepAlive,
     /// No limit: time to see whether the client is still there.
     ClientLook,
 }
@@ -185,6 +204,9 @@ impl<'r, 'c> Relay<'r, 'c> {
             down_wrote: now,
             up_wrote: now,
             looked: now,
+            unblocked: now,
+            beat: now,
+            said_all: None,
             uploaded_bytes: 0,
         };
         Self {
@@ -222,7 +244,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             Step::Up(Ok(UpEvent::Head(parts))) => self.on_head(parts),
             Step::Up(Ok(UpEvent::Data)) => self.on_data(),
             Step::Up(Ok(UpEvent::End { trailers })) => self.on_end(trailers.as_ref()),
-            Step::Up(Err(error)) => Some(self.on_up_error(error)),
+            Step::Up(Err(error)) => self.on_up_error(error),
             Step::Upload(Ok(Upload::Progress)) => None,
             Step::Upload(Ok(Upload::End { trailers })) => {
                 self.uploading = false;
@@ -232,7 +254,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             }
             Step::Upload(Err(DownError::Gone)) | Step::Gone => Some(RelayEnd::ClientGone),
             Step::Upload(Err(DownError::Framing(why))) => Some(self.on_bad_upload(UploadFault::Framing(why))),
-            Step::Delivered => Some(RelayEnd::Delivered),
+            Step::Delivered => Some(self.delivered()),
             Step::GateOpen => self.send_head(),
             Step::Expired(limit) => self.on_expired(limit),
         }
@@ -246,7 +268,12 @@ impl<'r, 'c> Relay<'r, 'c> {
             match self.down.poll_flush(cx) {
                 Poll::Ready(Err(_)) => return Poll::Ready(Step::Gone),
                 Poll::Ready(Ok(())) if self.finished => return Poll::Ready(Step::Delivered),
-                _ if self.down.backlog() < before => self.clock.down_wrote = self.clock.now(),
+                _ if self.down.backlog() < before => {
+                    self.clock.down_wrote = self.clock.now();
+                    if before >= BACKLOG_BYTES_MAX {
+                        self.clock.unblocked = self.clock.down_wrote;
+                    }
+                }
                 _ => {}
             }
         } else if self.finished {
@@ -315,28 +342,46 @@ impl<'r, 'c> Relay<'r, 'c> {
             self.waiting_head = Some(parts);
             return Some(RelayEnd::Upgraded);
         }
-        let plan = &self.plan;
-        let reply =
-            Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max);
-        let collects = reply.collects();
+        let plan = &mut self.plan;
+        let reply = match plan.conversion.take() {
+            None => {
+                Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max)
+            }
+            Some(conversion) => Reply::converted(&parts, conversion, plan.key),
+        };
+        let (collects, translates) = (reply.collects(), reply.translated().is_some());
         self.gate = plan.gate.and_then(|gate| gate.wait_for(&parts));
         self.reply = Some(reply);
         self.waiting_head = Some(parts);
-        if collects || self.gate.is_some() { None } else { self.send_head() }
+        if self.gate.is_some() {
+            return None;
+        }
+        let sent = if collects { None } else { self.send_head() };
+        // Events that go down with the head; or a head of which nothing can be made.
+        if sent.is_none() && translates { self.on_data() } else { sent }
     }
 
     fn send_head(&mut self) -> Option<RelayEnd> {
         let (Some(parts), Some(reply)) = (self.waiting_head.take(), &self.reply) else { return None };
-        let status = parts.status();
-        let own = self.context.own_fields();
+        if let Some(translated) = reply.translated() {
+            self.context.answered(translated.status().as_u16());
+        }
+        let mut own = self.context.own_fields();
+        let (status, filter) = match reply.translated() {
+            Some(translated) => {
+                translated.put_fields(&mut own);
+                (translated.status(), ReplyFilter::Translated)
+            }
+            None => (parts.status(), self.plan.filter),
+        };
         let head = ReplyHead {
             status,
             fields: parts.fields(),
             framing: reply.framing,
             request_id: self.context.id.as_bytes(),
             own: &own,
-            filter: self.plan.filter,
-            secret: if status.is_success() { &[] } else { self.plan.key },
+            filter,
+            secret: if parts.status().is_success() { &[] } else { self.plan.key },
         };
         self.head_sent = true;
         self.down.send_head(&head).err().map(|_| RelayEnd::ClientGone)
@@ -344,10 +389,22 @@ impl<'r, 'c> Relay<'r, 'c> {
 
     fn on_data(&mut self) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
-        let reply = self.reply.as_mut()?;
-        reply.feed(&mut self.pieces);
+        if let Some(end) = self.feed() {
+            return Some(end);
+        }
         self.pass_pieces();
         None
+    }
+
+    /// Turns what came into what goes down. An answer of which nothing can be made is none.
+    fn feed(&mut self) -> Option<RelayEnd> {
+        let reply = self.reply.as_mut()?;
+        reply.feed(&mut self.pieces);
+        let translated = reply.translated()?;
+        if translated.has_said_all() {
+            self.clock.said_all.get_or_insert(self.clock.up_read);
+        }
+        translated.unusable().map(|why| RelayEnd::NoAnswer(NoAnswer::Up(UpError::Broken(why))))
     }
 
     fn pass_pieces(&mut self) {
@@ -358,9 +415,10 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     fn on_end(&mut self, trailers: Option<&http::HeaderMap>) -> Option<RelayEnd> {
-        let reply = self.reply.as_mut()?;
-        reply.feed(&mut self.pieces);
-        reply.finish(&mut self.pieces);
+        if let Some(end) = self.feed() {
+            return Some(end);
+        }
+        self.reply.as_mut()?.finish(&mut self.pieces);
         if !self.head_sent
             && let Some(end) = self.send_head()
         {
@@ -372,12 +430,33 @@ impl<'r, 'c> Relay<'r, 'c> {
         None
     }
 
-    fn on_up_error(&mut self, error: UpError) -> RelayEnd {
+    fn on_up_error(&mut self, error: UpError) -> Option<RelayEnd> {
         if !self.head_sent {
-            return RelayEnd::NoAnswer(NoAnswer::Up(error));
+            let translated = self.reply.as_ref().and_then(Reply::translated);
+            // As much of an error's body as came says enough.
+            return match translated {
+                Some(translated) if translated.is_fault() => self.on_end(None),
+                _ => Some(RelayEnd::NoAnswer(NoAnswer::Up(error))),
+            };
         }
         self.on_data();
-        self.tell_cut("the upstream's answer broke off", "upstream_incomplete")
+        self.break_off(End::Cut, "the upstream's answer broke off", "upstream_incomplete")
+    }
+
+    /// Ends an answer that has begun and won't be whole. A translated one has an event for that.
+    fn break_off(&mut self, how: End, message: &str, code: &str) -> Option<RelayEnd> {
+        let translates = |reply: &&mut Reply| reply.translated().is_some() && reply.is_stream;
+        match self.reply.as_mut().filter(translates) {
+            Some(reply) if !self.finished => {
+                reply.end_translated(how, &mut self.pieces);
+                self.pass_pieces();
+                self.down.send_end(None);
+                self.finished = true;
+                None
+            }
+            Some(_) => Some(RelayEnd::Cut),
+            None => Some(self.tell_cut(message, code)),
+        }
     }
 
     /// Says inside the stream what happened, where the dialect has a form for it, and leaves the
@@ -397,6 +476,13 @@ impl<'r, 'c> Relay<'r, 'c> {
         RelayEnd::Cut
     }
 
+    fn delivered(&self) -> RelayEnd {
+        match self.reply.as_ref().and_then(Reply::translated) {
+            Some(translated) if translated.has_told_failure() => RelayEnd::DeliveredFailure,
+            _ => RelayEnd::Delivered,
+        }
+    }
+
     fn on_bad_upload(&mut self, fault: UploadFault) -> RelayEnd {
         if self.head_sent {
             return self.tell_cut("the request's body broke off", "request_incomplete");
@@ -411,11 +497,22 @@ impl<'r, 'c> Relay<'r, 'c> {
                 self.clock.looked = Instant::now();
                 self.down.has_left().then_some(RelayEnd::ClientGone)
             }
+            Limit::KeepAlive => {
+                self.clock.beat = Instant::now();
+                if let Some(reply) = &mut self.reply {
+                    reply.keep_alive(&mut self.pieces);
+                }
+                self.pass_pieces();
+                None
+            }
+            Limit::LastWords => self.on_end(None),
             Limit::UploadRate => Some(self.on_bad_upload(UploadFault::TooSlow)),
-            Limit::UpStall if self.upload_failed => Some(self.on_up_error(UpError::Cut)),
+            Limit::UpStall if self.upload_failed => self.on_up_error(UpError::Cut),
             _ if !self.head_sent => Some(RelayEnd::NoAnswer(NoAnswer::Timeout)),
-            Limit::Total => Some(self.tell_cut("the request took longer than its limit", "request_timeout")),
-            _ => Some(self.tell_cut("the upstream sent nothing for too long", "upstream_stalled")),
+            Limit::Total => {
+                self.break_off(End::TimedOut, "the request took longer than its limit", "request_timeout")
+            }
+            _ => self.break_off(End::TimedOut, "the upstream sent nothing for too long", "upstream_stalled"),
         }
     }
 
@@ -444,9 +541,23 @@ impl<'r, 'c> Relay<'r, 'c> {
             consider(clock.sent.max(clock.up_wrote) + times.first_byte, Limit::FirstByte);
         }
         if self.reply.is_some() && !self.finished && self.down.backlog() < BACKLOG_BYTES_MAX {
-            consider(clock.up_read.max(clock.down_wrote) + times.idle, Limit::Idle);
+            consider(clock.up_read.max(clock.unblocked) + times.idle, Limit::Idle);
+        }
+        if self.speaks_for_itself() {
+            consider(clock.down_wrote.max(clock.beat) + self.plan.limits.stream_keep_alive, Limit::KeepAlive);
+        }
+        if let Some(at) = clock.said_all.filter(|_| !self.finished) {
+            consider(at + LAST_WORDS_WAIT, Limit::LastWords);
         }
         next
+    }
+
+    /// Whether a silent upstream is covered for: its client's idle timer heeds events alone.
+    fn speaks_for_itself(&self) -> bool {
+        let translated = self.reply.as_ref().and_then(Reply::translated);
+        translated.is_some_and(|translated| translated.is_stream() && !translated.has_said_all())
+            && !self.finished
+            && !self.down.has_output()
     }
 
     /// When a body that goes on at the least rate would have had to bring its next byte.

@@ -8,8 +8,11 @@ use http::Method;
 use memchr::memmem;
 
 use super::encode::{Fields, Framing};
+use super::exchange::Conversion;
+use super::translated::Translated;
 use super::up::ReplyParts;
 use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter};
+use crate::dialect::responses::reply::End;
 use crate::h1::head::BodyLength;
 
 /// Shorter keys are not looked for: they would hit ordinary text.
@@ -30,6 +33,7 @@ enum Transform {
     Json(JsonRewriter),
     Sse(SseRewriter),
     Scrub(Scrubber),
+    Translate(Box<Translated>),
 }
 
 impl Reply {
@@ -41,7 +45,7 @@ impl Reply {
         buffer_bytes_max: usize,
     ) -> Self {
         let (fields, length) = (parts.fields(), parts.body());
-        let is_stream = media_type(fields).eq_ignore_ascii_case("text/event-stream");
+        let is_stream = is_event_stream(fields);
         let error = parts.status().is_client_error() || parts.status().is_server_error();
         let (transform, framing) = match (rewrite, length) {
             (_, BodyLength::Empty) => (Transform::Pass, empty_framing(parts, method)),
@@ -63,9 +67,35 @@ impl Reply {
         Self { transform, framing, is_stream, boundary: Boundary::default(), scratch: BytesMut::new() }
     }
 
+    /// An answer that is made anew.
+    pub fn converted(parts: &ReplyParts, conversion: Conversion, key: &[u8]) -> Self {
+        let mut scratch = BytesMut::new();
+        let Conversion::Response(turn) = conversion;
+        let translated = Translated::begin(parts, *turn, key, &mut scratch);
+        Self {
+            framing: Framing::Open,
+            is_stream: translated.is_stream(),
+            transform: Transform::Translate(Box::new(translated)),
+            boundary: Boundary::default(),
+            scratch,
+        }
+    }
+
+    /// The answer that is made anew, if it is.
+    pub fn translated(&self) -> Option<&Translated> {
+        match &self.transform {
+            Transform::Translate(translated) => Some(translated),
+            _ => None,
+        }
+    }
+
     /// Whether the head waits for the whole body.
     pub fn collects(&self) -> bool {
-        matches!(self.transform, Transform::Collect(..))
+        match &self.transform {
+            Transform::Collect(..) => true,
+            Transform::Translate(translated) => !translated.is_stream(),
+            _ => false,
+        }
     }
 
     /// Turns the upstream's pieces into what goes down.
@@ -86,17 +116,48 @@ impl Reply {
             Transform::Json(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
             Transform::Sse(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
             Transform::Scrub(scrubber) => pieces.drain(..).for_each(|piece| scrubber.feed(&piece, scratch)),
+            Transform::Translate(translated) => {
+                pieces.drain(..).for_each(|piece| translated.feed(&piece, scratch))
+            }
         }
         self.take_scratch(pieces);
+        self.count(pieces);
+    }
+
+    fn count(&mut self, pieces: &[Bytes]) {
         if self.is_stream {
             pieces.iter().for_each(|piece| self.boundary.see(piece));
         }
     }
 
+    /// Ends an answer that is made anew, however its original ended.
+    pub fn end_translated(&mut self, how: End, pieces: &mut Vec<Bytes>) {
+        let Transform::Translate(translated) = &mut self.transform else { return };
+        let collected = !translated.is_stream();
+        translated.end(how, &mut self.scratch);
+        if collected {
+            self.framing = Framing::Length(self.scratch.len() as u64);
+        }
+        self.take_scratch(pieces);
+        self.count(pieces);
+    }
+
+    /// An event for a client that hears nothing.
+    pub fn keep_alive(&mut self, pieces: &mut Vec<Bytes>) {
+        if let Transform::Translate(translated) = &mut self.transform {
+            translated.keep_alive(&mut self.scratch);
+            self.take_scratch(pieces);
+            self.count(pieces);
+        }
+    }
+
     /// The body has ended: what was kept back comes out, and a collected body gets its length.
     pub fn finish(&mut self, pieces: &mut Vec<Bytes>) {
+        if self.translated().is_some() {
+            return self.end_translated(End::Clean, pieces);
+        }
         match std::mem::replace(&mut self.transform, Transform::Pass) {
-            Transform::Pass => {}
+            Transform::Pass | Transform::Translate(_) => {}
             Transform::Collect(whole, rewrite) => {
                 splice_model(whole.freeze(), &rewrite, pieces);
                 self.framing = Framing::Length(pieces.iter().map(|piece| piece.len() as u64).sum());
@@ -150,6 +211,10 @@ fn media_type<'a>(fields: Fields<'a>) -> &'a str {
     value.split(';').next().unwrap_or_default().trim()
 }
 
+pub fn is_event_stream(fields: Fields<'_>) -> bool {
+    media_type(fields).eq_ignore_ascii_case("text/event-stream")
+}
+
 /// `application/json`, or any type that is JSON by its suffix.
 pub fn is_json(fields: Fields<'_>) -> bool {
     let kind = media_type(fields);
@@ -190,6 +255,19 @@ impl Boundary {
         let rest = bytes.get(line_start..).unwrap_or_default();
         self.line_is_empty &= matches!(rest, b"" | b"\r");
     }
+}
+
+/// `text` with stars in the place of the key.
+pub fn scrubbed(key: &[u8], text: &[u8]) -> BytesMut {
+    let mut out = BytesMut::with_capacity(text.len());
+    if key.len() < KEY_BYTES_MIN {
+        out.extend_from_slice(text);
+        return out;
+    }
+    let mut scrubber = Scrubber::new(key);
+    scrubber.feed(text, &mut out);
+    scrubber.finish(&mut out);
+    out
 }
 
 /// Replaces a secret by stars of the same length, also where it comes in pieces.

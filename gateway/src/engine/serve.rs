@@ -15,7 +15,8 @@ use super::local::{self, LocalReply};
 use super::plan::Body;
 use super::read_body::{ReadError, read_body};
 use super::reply::{is_encoded, is_json};
-use crate::body;
+use crate::body::{self, BodyError};
+use crate::dialect::Operation;
 use crate::h1::head::BodyLength;
 use crate::metrics::RouteKind;
 use crate::refusal::Refusal;
@@ -73,7 +74,7 @@ pub async fn serve(app: &Arc<App>, down: &mut Down<'_>, request: RequestView<'_>
         }
         Stopped::Refused(refusal) => {
             context.refused(refusal.status().as_u16(), refusal.code());
-            LocalReply::refusal(&refusal)
+            LocalReply::refusal_of(&refusal, asked_of(&request))
         }
     };
     match reply.send(app, down, request.method, &mut context).await {
@@ -199,6 +200,17 @@ fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option
     if reads { Ok(Some(reply)) } else { Err(Refusal::MethodNotAllowed) }
 }
 
+/// What a refused request was about: its client's dialect has errors of its own.
+fn asked_of<'r>(request: &RequestView<'r>) -> Operation<'r> {
+    let path = request.target.split('?').next().unwrap_or_default();
+    match parse_target(path) {
+        Target::Provider { tail, .. } | Target::Model { tail, .. } | Target::OpenAi { tail, .. } => {
+            Operation::of(request.method, tail)
+        }
+        _ => Operation::Other,
+    }
+}
+
 fn find_provider(app: &App, workspace: &str, name: &str) -> Result<Arc<Provider>, Refusal> {
     resolve_provider(&app.routes.load(), workspace, name).map(Arc::clone)
 }
@@ -217,10 +229,22 @@ enum Reading {
 /// Provider routes change nothing, unless the provider has body members of its own or pins a model.
 /// Model routes put the served name into JSON bodies; others pass. OpenAI routes need a JSON body: it
 /// names the model.
-fn reading(choice: Option<&Choice>, request: RequestView<'_>) -> Result<Reading, Refusal> {
+fn reading(
+    choice: Option<&Choice>,
+    operation: Operation<'_>,
+    request: RequestView<'_>,
+) -> Result<Reading, Refusal> {
     let (json, encoded) = (is_json(request.fields), is_encoded(request.fields));
     let empty = request.body == BodyLength::Empty;
+    let typed = request.fields.get("content-type").is_some();
     match choice {
+        Some(choice) if matches!(operation, Operation::Response { .. }) && choice.translates() => match () {
+            () if empty => Err(Refusal::Body(BodyError::Empty)),
+            () if !json && typed => Err(Refusal::UnsupportedMediaType),
+            () if encoded => Err(Refusal::ContentEncoding),
+            () => Ok(Reading::Scan),
+        },
+        None if operation == Operation::StoredResponse => Err(Refusal::NothingStored),
         Some(Choice::Provider(provider)) if provider.pinned.is_some() && json && !empty => {
             if encoded {
                 Err(Refusal::ContentEncoding)
@@ -234,7 +258,7 @@ fn reading(choice: Option<&Choice>, request: RequestView<'_>) -> Result<Reading,
         Some(Choice::Provider(_)) => Ok(Reading::Through),
         Some(Choice::Model(_)) if empty || !json => Ok(Reading::Through),
         None if empty => Err(Refusal::ModelMissing),
-        None if !json && request.fields.get("content-type").is_some() => Err(Refusal::UnsupportedMediaType),
+        None if !json && typed => Err(Refusal::UnsupportedMediaType),
         _ if encoded => Err(Refusal::ContentEncoding),
         _ => Ok(Reading::Scan),
     }
@@ -249,8 +273,9 @@ async fn forward_routed(
     query: Option<&str>,
 ) -> Result<Forwarded, Stopped> {
     let Routed { kind, workspace, tail, named } = routed;
-    let reading = reading(named.as_ref(), request)?;
-    let mut plan = Forward { kind, request, tail: &tail, query, body: streamed(request.body) };
+    let operation = Operation::of(request.method, &tail);
+    let reading = reading(named.as_ref(), operation, request)?;
+    let mut plan = Forward { kind, request, tail: &tail, operation, query, body: streamed(request.body) };
     if let (Reading::Through, Some(choice)) = (reading, &named) {
         return Ok(forward(app, down, &plan, choice, context).await?);
     }

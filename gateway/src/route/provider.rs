@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
+use proto_shared::backend::{Backend, BackendFormat};
 use proto_shared::secret::ExposeSecret;
 use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
@@ -33,6 +34,7 @@ pub struct Provider {
     /// The key itself, to scrub it from error answers. Empty: no key.
     pub key: Box<[u8]>,
     pub replay_safe: bool,
+    pub backend: Backend,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
     pub places: Arc<Places>,
     pub metrics: Arc<ProviderMetrics>,
@@ -125,10 +127,16 @@ impl Provider {
             extra_body: extra_body(route),
             pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
+            backend: route.backend.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
             places: endpoints.places.of(route),
             metrics: endpoints.metrics_of(route),
         })
+    }
+
+    /// Whether Responses requests are translated for it.
+    pub fn translates_responses(&self) -> bool {
+        self.backend.format == BackendFormat::OpenaiChat
     }
 
     /// Whether this provider sets the header itself, so that a client's is dropped.

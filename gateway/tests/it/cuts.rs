@@ -1,6 +1,9 @@
 //! Streams that break (R8.3): what was delivered is an exact prefix, the client is told in its own
 //! dialect, and no cut answer looks finished.
 
+use proto_shared::ProviderRoute;
+use proto_shared::backend::BackendFormat;
+
 use crate::harness::h2_client::{self, H2Client, collect};
 use crate::harness::raw::End;
 use crate::harness::scripted::{SOON, SSE_HEAD, Scripted, chunk};
@@ -85,6 +88,11 @@ fn assert_cut_in_dialect(text: &str, stream: &str, tail: &str, code: &str) {
     assert!(exact.iter().any(|prefix| stream.starts_with(prefix)), "{before:?} is no prefix of {stream:?}");
 }
 
+/// Its answers pass as they are, those to Responses too.
+fn speaks_responses(provider: &mut ProviderRoute) {
+    provider.backend.format = BackendFormat::OpenaiResponses;
+}
+
 const STREAM: &str = "data: {\"id\":\"a\",\"model\":\"other\",\"text\":\"n\u{e9}\"}\n\n: ping\n\nevent: x\r\ndata: {\"b\":1}\r\n\r\ndata: [DONE]\n\n";
 
 #[tokio::test]
@@ -93,7 +101,7 @@ async fn a_stream_cut_at_any_byte_ends_in_an_error_event_of_the_clients_dialect(
         let part = &STREAM.as_bytes()[..cut];
         let body = if part.is_empty() { vec![] } else { chunk(part) };
         let upstream = breaking([SSE_HEAD.as_bytes(), &body].concat(), Break::Fin).await;
-        let world = World::start(Routes::usual(&upstream.url(), "x/y")).await;
+        let world = World::start(Routes::usual_with(&upstream.url(), "x/y", speaks_responses)).await;
         let mut client = world.connect().await;
         // Half a character can't be compared as text, but what follows it can.
         let readable = std::str::from_utf8(part).is_ok();
@@ -275,7 +283,10 @@ async fn stalling() -> Scripted {
 async fn a_stalled_stream_ends_in_an_error_event_after_the_idle_limit() {
     let upstream = stalling().await;
     let limit = u64::try_from(SOON.as_millis()).unwrap();
-    let routes = Routes::usual_with(&upstream.url(), "x/y", |p| p.timeouts.idle_timeout_ms = limit);
+    let routes = Routes::usual_with(&upstream.url(), "x/y", |p| {
+        speaks_responses(p);
+        p.timeouts.idle_timeout_ms = limit;
+    });
     let world = World::start(routes).await;
     for (base, tail) in [(OPENAI, CHAT), (MODEL, "v1/responses"), (PROVIDER, "v1/messages")] {
         let reply = world.post(&format!("{base}{tail}"), STREAM_BODY).await;

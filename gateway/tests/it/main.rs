@@ -28,6 +28,7 @@ mod names;
 mod pinned;
 mod places;
 mod replicas;
+mod responses;
 mod routes;
 mod streaming;
 mod tls;

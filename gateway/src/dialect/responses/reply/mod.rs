@@ -82,6 +82,7 @@ struct Translated {
     machine: Machine,
     next: u64,
     is_finished: bool,
+    has_failed: bool,
 }
 
 impl StreamTranslator {
@@ -122,12 +123,17 @@ impl StreamTranslator {
     pub fn finished(&self) -> bool {
         self.out.is_finished
     }
+
+    /// The last event is written, and says that the answer failed.
+    pub fn failed(&self) -> bool {
+        self.out.has_failed
+    }
 }
 
 impl Translated {
     fn new(opening: Opening) -> Self {
         let (head, machine) = opening.begin();
-        Self { head, machine, next: 0, is_finished: false }
+        Self { head, machine, next: 0, is_finished: false, has_failed: false }
     }
 
     fn start(&mut self, out: &mut BytesMut) {
@@ -201,6 +207,7 @@ impl Translated {
         self.snapshot(ending.event(), stage, out);
         out.put_slice(DONE);
         self.is_finished = true;
+        self.has_failed = matches!(ending, Ending::Failed(_));
     }
 }
 

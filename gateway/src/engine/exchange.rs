@@ -1,0 +1,62 @@
+//! What a request becomes for one candidate: the tail and body that it gets, and how its answer is read.
+
+use std::borrow::Cow;
+
+use super::forward::{Candidate, Forward};
+use super::plan::Body;
+use crate::body::Parts;
+use crate::dialect::Operation;
+use crate::dialect::responses::request::{Target, translate};
+use crate::dialect::responses::turn::Turn;
+use crate::refusal::Refusal;
+
+/// One candidate's form of a request.
+pub struct Exchange<'f> {
+    /// Goes on the upstream's base path.
+    pub tail: Cow<'f, str>,
+    /// The body, unless it streams through.
+    pub parts: Option<Parts>,
+    pub conversion: Option<Conversion>,
+}
+
+/// How the answer is made of what comes back.
+pub enum Conversion {
+    /// A response out of a chat completion.
+    Response(Box<Turn>),
+}
+
+impl<'f> Exchange<'f> {
+    pub fn of(forward: &Forward<'f>, candidate: Candidate<'_>) -> Result<Self, Refusal> {
+        let provider = candidate.provider;
+        match forward.operation {
+            Operation::Response { .. } if provider.translates_responses() => respond(forward, candidate),
+            Operation::StoredResponse if provider.translates_responses() => Err(Refusal::NothingStored),
+            _ => Ok(Self {
+                tail: Cow::Borrowed(forward.tail),
+                parts: forward.body.parts(provider, candidate.served)?,
+                conversion: None,
+            }),
+        }
+    }
+}
+
+/// A Responses request to a provider that speaks chat alone.
+fn respond<'f>(forward: &Forward<'f>, candidate: Candidate<'_>) -> Result<Exchange<'f>, Refusal> {
+    let provider = candidate.provider;
+    let Body::Json(bytes, scan) = &forward.body else { return Err(Refusal::UnsupportedMediaType) };
+    let served = candidate.served.map(|json| serde_json::from_slice::<String>(json).unwrap_or_default());
+    let asked = scan.model.as_deref();
+    let Some(model) = served.as_deref().or(asked) else { return Err(Refusal::ModelMissing) };
+    let target = Target {
+        backend: &provider.backend,
+        model,
+        shown_model: candidate.shown.unwrap_or(model),
+        extra: provider.extra_body.as_ref(),
+    };
+    let translated = translate(bytes, &target).map_err(Refusal::Untranslatable)?;
+    Ok(Exchange {
+        tail: forward.operation.chat_tail().map_or(Cow::Borrowed(forward.tail), Cow::Owned),
+        parts: Some(Parts::whole(translated.body.into())),
+        conversion: Some(Conversion::Response(Box::new(translated.turn))),
+    })
+}
