@@ -7,3 +7,6 @@ pub mod reply;
 pub mod request;
 pub mod signature;
 pub mod turn;
+
+#[cfg(test)]
+mod round_trip;
