@@ -9,7 +9,10 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use gateway::body::{ExtraBody, JsonRewriter, ModelRewrite, SseRewriter, replace_model, scan, spans};
 use gateway::dialect::chat::without_think_blocks;
+use gateway::dialect::chat_reply::{self, ChatStream};
+use gateway::dialect::responses::reply::{End, Opening, StreamTranslator, whole};
 use gateway::dialect::responses::request::{Target, translate};
+use gateway::dialect::responses::turn::Turn;
 use proto_shared::backend::Backend;
 use serde_json::{Map, Value, json};
 
@@ -22,6 +25,7 @@ fn main() {
     requests(&only);
     translations(&only);
     replies(&only);
+    answers(&only);
 }
 
 fn case(only: &str, name: &str, bytes: usize, mut work: impl FnMut()) {
@@ -170,6 +174,41 @@ fn replies(only: &str) {
     case(only, "SSE 50 events without a model", deltas.len(), || {
         out.clear();
         rewriter.feed(black_box(deltas.as_bytes()), &mut out);
+    });
+}
+
+/// Chat answers translated into Responses, beside what it costs to pass the same events.
+fn answers(only: &str) {
+    let opening = |reasoning| Opening { turn: Turn { reasoning, ..Turn::default() }, now_s: 0, nonce: 0 };
+    for (name, field, token, reasoning) in [
+        ("", "content", " token", false),
+        (", text escaped", "content", " \\\"tok\\n\\\"", false),
+        (", looked through for tags", "content", " token", true),
+        (", reasoning", "reasoning_content", " token", true),
+    ] {
+        let frames: Vec<String> = (0..1000).map(|_| frame(token).replace("content", field)).collect();
+        let len = frames.iter().map(String::len).sum();
+        let mut out = BytesMut::with_capacity(1024 * 1024);
+        case(only, &format!("translate 1000 events{name}"), len, || {
+            out.clear();
+            let mut stream = StreamTranslator::new(opening(reasoning));
+            stream.start(&mut out);
+            frames.iter().for_each(|frame| stream.feed(black_box(frame.as_bytes()), 0, &mut out));
+            stream.end(End::Clean, 0, &mut out);
+        });
+        case(only, &format!("ChatStream 1000 events{name}"), len, || {
+            out.clear();
+            let mut stream = ChatStream::default();
+            frames.iter().for_each(|frame| stream.feed(black_box(frame.as_bytes()), &mut out));
+        });
+    }
+    let body = reply("a few sentences of text, returned at once, and ", 700);
+    case(only, "translate answer 1 KB", body.len(), || {
+        let _ = black_box(whole(opening(true), black_box(body.as_bytes()), 0));
+    });
+    let body = body.replace("\"content\"", "\"reasoning\":\"hm\",\"content\"");
+    case(only, "chat_reply answer 1 KB", body.len(), || {
+        black_box(chat_reply::whole(black_box(body.as_bytes())));
     });
 }
 
