@@ -67,7 +67,7 @@ impl Translated {
         } else if is_encoded(fields) {
             Stage::Unusable("its answer is compressed, though it was asked not to")
         } else if wants_events && is_event_stream(fields) {
-            let mut translator = Box::new(StreamTranslator::new(opening(turn)));
+            let mut translator = Box::new(StreamTranslator::new(opening(turn)).hiding(key));
             translator.start(out);
             Stage::Events(translator)
         } else {

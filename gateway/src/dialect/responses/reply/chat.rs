@@ -3,11 +3,14 @@
 //! What must stay true: texts are borrowed from the answer; unknown members are skipped, not kept; a member of an
 //! unexpected type is as good as absent wherever providers are known to be careless.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::lenient::{Count, Text};
+use super::mend;
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
@@ -23,6 +26,11 @@ pub struct Chunk<'a> {
 }
 
 impl<'a> Chunk<'a> {
+    /// `None` when it is no chat answer.
+    pub fn read(json: &'a str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
     /// Some providers count in the choice.
     pub fn usage(&self) -> Option<&'a RawValue> {
         self.usage.or_else(|| self.choices.as_ref()?.0.as_ref()?.usage)
@@ -149,10 +157,16 @@ impl<'a> FunctionPiece<'a> {
     pub fn arguments(&self) -> Text<'a> {
         let Some(raw) = self.arguments.map(RawValue::get) else { return Text::default() };
         match raw.as_bytes().first() {
-            Some(b'"') => serde_json::from_str(raw).unwrap_or_default(),
+            Some(b'"') => serde_json::from_str(raw).unwrap_or_else(|_| mended(raw)),
             _ => Text(raw.into()),
         }
     }
+}
+
+/// A text that can't be read as it is: skipping over it was no proof.
+fn mended(text: &str) -> Text<'static> {
+    let read = |json: String| serde_json::from_str(&json).ok();
+    Text(mend::mended(text).and_then(read).map(Cow::<str>::Owned).unwrap_or_default())
 }
 
 /// Some providers say that there is no error.

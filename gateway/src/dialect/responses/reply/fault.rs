@@ -3,6 +3,7 @@
 //! What must stay true: nothing of an answer is repeated but its error message and code, both bounded; of a refused
 //! key nothing at all, since providers like to repeat it.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use proto_shared::ErrorBody;
@@ -12,6 +13,8 @@ use serde_json::Value;
 pub const MESSAGE_CHARS_MAX: usize = 2000;
 /// A longer code is no code.
 const CODE_BYTES_MAX: usize = 64;
+/// Shorter keys are not looked for: they would hit ordinary text.
+const KEY_BYTES_MIN: usize = 8;
 /// A longer body is not read for its error.
 pub const ERROR_BODY_BYTES_MAX: usize = 256 * 1024;
 
@@ -89,6 +92,14 @@ impl UpstreamFault {
     /// What `response.failed` gives as the error's code: never empty.
     pub(super) fn code_in_stream(&self) -> &str {
         self.code.as_deref().unwrap_or("server_error")
+    }
+
+    /// The fault without a word of the key.
+    pub(super) fn without(&self, key: &str) -> Cow<'_, Self> {
+        if key.len() < KEY_BYTES_MIN || !self.message.contains(key) {
+            return Cow::Borrowed(self);
+        }
+        Cow::Owned(Self { message: self.message.replace(key, &"*".repeat(key.len())), ..self.clone() })
     }
 
     pub fn body_json(&self) -> Vec<u8> {

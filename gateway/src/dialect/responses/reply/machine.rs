@@ -12,6 +12,7 @@ use super::event::{Event, Sink};
 use super::fault::UpstreamFault;
 use super::ids::Ids;
 use super::item::{Item, Kind, Status, Tool};
+use super::mend;
 use super::think::{Part, Splitter};
 use super::usage::Usage;
 use crate::dialect::responses::signature;
@@ -77,8 +78,13 @@ impl Machine {
 
     /// Takes an event of a stream, or a whole answer. False when there is no choice in it.
     pub fn take(&mut self, json: &str, pieces: Pieces, sink: &mut impl Sink) -> Result<bool, UpstreamFault> {
-        let Ok(chunk) = serde_json::from_str::<Chunk<'_>>(json) else {
-            return Err(UpstreamFault::server("the provider sent something that is no chat answer"));
+        let mended;
+        let chunk = match Chunk::read(json) {
+            Some(chunk) => chunk,
+            None => {
+                mended = mend::mended(json).ok_or_else(no_answer)?;
+                Chunk::read(&mended).ok_or_else(no_answer)?
+            }
         };
         if let Some(usage) = chunk.usage().and_then(Usage::of) {
             self.usage = Some(usage);
@@ -320,6 +326,10 @@ fn kind_of(part: Part) -> Kind {
         Part::Text => Kind::Message,
         Part::Reasoning => Kind::Reasoning,
     }
+}
+
+fn no_answer() -> UpstreamFault {
+    UpstreamFault::server("the provider sent something that is no chat answer")
 }
 
 /// Whether a piece that its id does not place can only be the beginning of another call than `call`: it names a

@@ -20,6 +20,7 @@ mod item;
 mod json;
 mod lenient;
 mod machine;
+mod mend;
 mod object;
 mod think;
 mod usage;
@@ -81,6 +82,8 @@ struct Translated {
     head: Head,
     machine: Machine,
     next: u64,
+    /// Empty: there is none to hide.
+    key: Box<str>,
     is_finished: bool,
     has_failed: bool,
 }
@@ -88,6 +91,12 @@ struct Translated {
 impl StreamTranslator {
     pub fn new(opening: Opening) -> Self {
         Self { reader: EventReader::default(), out: Translated::new(opening) }
+    }
+
+    /// Blots the provider's key out of errors that its stream reports.
+    pub fn hiding(mut self, key: &[u8]) -> Self {
+        self.out.key = std::str::from_utf8(key).unwrap_or_default().into();
+        self
     }
 
     /// The provider has agreed to answer.
@@ -133,7 +142,7 @@ impl StreamTranslator {
 impl Translated {
     fn new(opening: Opening) -> Self {
         let (head, machine) = opening.begin();
-        Self { head, machine, next: 0, is_finished: false, has_failed: false }
+        Self { head, machine, next: 0, key: "".into(), is_finished: false, has_failed: false }
     }
 
     fn start(&mut self, out: &mut BytesMut) {
@@ -197,7 +206,7 @@ impl Translated {
 
     fn fail(&mut self, fault: &UpstreamFault, now_s: u64, out: &mut BytesMut) {
         if !self.is_finished {
-            self.last(Ending::Failed(fault), now_s, out);
+            self.last(Ending::Failed(&fault.without(&self.key)), now_s, out);
         }
     }
 

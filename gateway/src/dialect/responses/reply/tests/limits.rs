@@ -69,3 +69,19 @@ fn of_errors_only_so_much_is_read_and_repeated() {
     assert!(cut.starts_with(&"é".repeat(MESSAGE_CHARS_MAX)) && cut.ends_with("… (4002 bytes)"));
     assert!(message(body(ERROR_BODY_BYTES_MAX)).ends_with("no message"));
 }
+
+#[test]
+fn an_event_that_is_no_text_fails() {
+    let response =
+        order::check(&translated(Turn::default(), [b"data: {\"a\":\"\xff\"}\n\n".as_slice()], End::Clean));
+    assert_eq!(response["error"]["message"], "the provider sent an event that is not UTF-8");
+}
+
+#[test]
+fn errors_in_a_stream_do_not_tell_the_key() {
+    let mut stream = StreamTranslator::new(opening(Turn::default())).hiding(b"sk-canary-1");
+    let mut out = BytesMut::new();
+    stream.feed(b"data: {\"error\":\"bad key sk-canary-1\"}\n\n", ENDED_S, &mut out);
+    let text = String::from_utf8(out.to_vec()).unwrap();
+    assert!(text.contains("bad key ***********\""), "{text}");
+}
