@@ -4,8 +4,9 @@ use std::borrow::Cow;
 
 use super::forward::{Candidate, Forward};
 use super::plan::Body;
-use crate::body::Parts;
+use crate::body::{self, Parts};
 use crate::dialect::Operation;
+use crate::dialect::chat::without_think_blocks;
 use crate::dialect::responses::request::{Target, translate};
 use crate::dialect::responses::turn::Turn;
 use crate::refusal::Refusal;
@@ -23,6 +24,8 @@ pub struct Exchange<'f> {
 pub enum Conversion {
     /// A response out of a chat completion.
     Response(Box<Turn>),
+    /// A chat completion with its reasoning in its text.
+    Reasoning,
 }
 
 impl<'f> Exchange<'f> {
@@ -30,13 +33,37 @@ impl<'f> Exchange<'f> {
         let provider = candidate.provider;
         match forward.operation {
             Operation::Response { .. } if provider.translates_responses() => respond(forward, candidate),
+            Operation::ChatCompletions if provider.backend.uses_reasoning_parser => {
+                let conversion = Some(Conversion::Reasoning);
+                Ok(Self {
+                    conversion,
+                    parts: without_reasoning(&forward.body, candidate)?,
+                    ..Self::plain(forward)
+                })
+            }
             Operation::StoredResponse if provider.translates_responses() => Err(Refusal::NothingStored),
-            _ => Ok(Self {
-                tail: Cow::Borrowed(forward.tail),
-                parts: forward.body.parts(provider, candidate.served)?,
-                conversion: None,
-            }),
+            _ => Ok(Self { parts: forward.body.parts(provider, candidate.served)?, ..Self::plain(forward) }),
         }
+    }
+
+    fn plain(forward: &Forward<'f>) -> Self {
+        Self { tail: Cow::Borrowed(forward.tail), parts: None, conversion: None }
+    }
+}
+
+/// A chat's body whose history holds no reasoning. One that streams through was not to be read.
+fn without_reasoning(body: &Body<'_>, candidate: Candidate<'_>) -> Result<Option<Parts>, Refusal> {
+    let stripped = match body {
+        Body::Whole(bytes) | Body::Json(bytes, _) => without_think_blocks(bytes),
+        Body::Empty | Body::Stream { .. } => None,
+    };
+    match (body, &stripped) {
+        (Body::Json(..), Some(bytes)) => {
+            let scan = body::scan(bytes).map_err(Refusal::Body)?;
+            Body::Json(bytes, &scan).parts(candidate.provider, candidate.served)
+        }
+        (_, Some(bytes)) => Body::Whole(bytes).parts(candidate.provider, candidate.served),
+        (body, None) => body.parts(candidate.provider, candidate.served),
     }
 }
 

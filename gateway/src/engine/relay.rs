@@ -347,7 +347,11 @@ impl<'r, 'c> Relay<'r, 'c> {
             None => {
                 Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max)
             }
-            Some(conversion) => Reply::converted(&parts, conversion, plan.key),
+            Some(Conversion::Response(turn)) => Reply::response(&parts, turn, plan.key),
+            Some(Conversion::Reasoning) => {
+                Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max)
+                    .with_reasoning(&parts, plan.rewrite)
+            }
         };
         let (collects, translates) = (reply.collects(), reply.translated().is_some());
         self.gate = plan.gate.and_then(|gate| gate.wait_for(&parts));
@@ -390,6 +394,13 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn on_data(&mut self) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
         if let Some(end) = self.feed() {
+            return Some(end);
+        }
+        // An answer that is too large to be kept goes on as it is.
+        if !self.head_sent
+            && self.reply.as_ref().is_some_and(|reply| !reply.collects())
+            && let Some(end) = self.send_head()
+        {
             return Some(end);
         }
         self.pass_pieces();

@@ -8,11 +8,12 @@ use http::Method;
 use memchr::memmem;
 
 use super::encode::{Fields, Framing};
-use super::exchange::Conversion;
 use super::translated::Translated;
 use super::up::ReplyParts;
 use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter};
-use crate::dialect::responses::reply::End;
+use crate::dialect::chat_reply::{self, ChatStream};
+use crate::dialect::responses::reply::{ANSWER_BYTES_MAX, End};
+use crate::dialect::responses::turn::Turn;
 use crate::h1::head::BodyLength;
 
 /// Shorter keys are not looked for: they would hit ordinary text.
@@ -29,9 +30,11 @@ pub struct Reply {
 enum Transform {
     Pass,
     /// Kept until complete, so that it goes on in one piece with its length.
-    Collect(BytesMut, Arc<ModelRewrite>),
+    Collect(Collected),
     Json(JsonRewriter),
     Sse(SseRewriter),
+    /// Reasoning goes into the text before the model is looked for.
+    Reasoning(Box<ChatStream>, Option<SseRewriter>),
     Scrub(Scrubber),
     Translate(Box<Translated>),
 }
@@ -57,7 +60,8 @@ impl Reply {
                 (Transform::Sse(SseRewriter::new(Arc::clone(rewrite))), Framing::Open)
             }
             (Some(rewrite), BodyLength::Known(n)) if is_json(fields) && n <= buffer_bytes_max as u64 => {
-                (Transform::Collect(BytesMut::new(), Arc::clone(rewrite)), Framing::Length(n))
+                let collected = Collected { rewrite: Some(Arc::clone(rewrite)), ..Collected::default() };
+                (Transform::Collect(collected), Framing::Length(n))
             }
             (Some(rewrite), _) if is_json(fields) => {
                 (Transform::Json(JsonRewriter::new(Arc::clone(rewrite))), Framing::Open)
@@ -67,10 +71,27 @@ impl Reply {
         Self { transform, framing, is_stream, boundary: Boundary::default(), scratch: BytesMut::new() }
     }
 
-    /// An answer that is made anew.
-    pub fn converted(parts: &ReplyParts, conversion: Conversion, key: &[u8]) -> Self {
+    /// The same for an answer whose reasoning goes into its text.
+    pub fn with_reasoning(mut self, parts: &ReplyParts, rewrite: Option<&Arc<ModelRewrite>>) -> Self {
+        let (fields, length) = (parts.fields(), parts.body());
+        if !parts.status().is_success() || length == BodyLength::Empty || is_encoded(fields) {
+            return self;
+        }
+        let fits = !matches!(length, BodyLength::Known(n) if n > ANSWER_BYTES_MAX as u64);
+        if self.is_stream {
+            let rewriter = rewrite.map(|rewrite| SseRewriter::new(Arc::clone(rewrite)));
+            self.transform = Transform::Reasoning(Box::default(), rewriter);
+            self.framing = Framing::Open;
+        } else if is_json(fields) && fits {
+            let collected = Collected { rewrite: rewrite.cloned(), reasons: true, ..Collected::default() };
+            self.transform = Transform::Collect(collected);
+        }
+        self
+    }
+
+    /// A response, made of a chat completion.
+    pub fn response(parts: &ReplyParts, turn: Box<Turn>, key: &[u8]) -> Self {
         let mut scratch = BytesMut::new();
-        let Conversion::Response(turn) = conversion;
         let translated = Translated::begin(parts, *turn, key, &mut scratch);
         Self {
             framing: Framing::Open,
@@ -103,18 +124,17 @@ impl Reply {
         let scratch = &mut self.scratch;
         match &mut self.transform {
             Transform::Pass => {}
-            Transform::Collect(whole, _) => {
-                // The usual answer is one piece, and then this is no copy.
-                for piece in pieces.drain(..) {
-                    if whole.is_empty() {
-                        *whole = piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
-                    } else {
-                        whole.extend_from_slice(&piece);
-                    }
+            Transform::Collect(collected) => {
+                pieces.drain(..).for_each(|piece| collected.push(piece));
+                if collected.body.len() > ANSWER_BYTES_MAX {
+                    self.stop_collecting(pieces);
                 }
             }
             Transform::Json(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
             Transform::Sse(rewriter) => pieces.drain(..).for_each(|piece| rewriter.feed(&piece, scratch)),
+            Transform::Reasoning(stream, rewriter) => {
+                pieces.drain(..).for_each(|piece| put_reasoning(stream, rewriter, &piece, scratch));
+            }
             Transform::Scrub(scrubber) => pieces.drain(..).for_each(|piece| scrubber.feed(&piece, scratch)),
             Transform::Translate(translated) => {
                 pieces.drain(..).for_each(|piece| translated.feed(&piece, scratch))
@@ -122,6 +142,22 @@ impl Reply {
         }
         self.take_scratch(pieces);
         self.count(pieces);
+    }
+
+    /// What is kept of an answer that is too large goes on as it came.
+    fn stop_collecting(&mut self, pieces: &mut Vec<Bytes>) {
+        let Transform::Collect(collected) = std::mem::replace(&mut self.transform, Transform::Pass) else {
+            return;
+        };
+        self.framing = Framing::Open;
+        match collected.rewrite {
+            None => pieces.push(collected.body.freeze()),
+            Some(rewrite) => {
+                let mut rewriter = JsonRewriter::new(rewrite);
+                rewriter.feed(&collected.body, &mut self.scratch);
+                self.transform = Transform::Json(rewriter);
+            }
+        }
     }
 
     fn count(&mut self, pieces: &[Bytes]) {
@@ -158,12 +194,23 @@ impl Reply {
         }
         match std::mem::replace(&mut self.transform, Transform::Pass) {
             Transform::Pass | Transform::Translate(_) => {}
-            Transform::Collect(whole, rewrite) => {
-                splice_model(whole.freeze(), &rewrite, pieces);
+            Transform::Collect(collected) => {
+                collected.finish(pieces);
                 self.framing = Framing::Length(pieces.iter().map(|piece| piece.len() as u64).sum());
             }
             Transform::Json(mut rewriter) => rewriter.finish(&mut self.scratch),
             Transform::Sse(mut rewriter) => rewriter.finish(&mut self.scratch),
+            Transform::Reasoning(mut stream, mut rewriter) => {
+                let mut rest = BytesMut::new();
+                stream.finish(&mut rest);
+                match &mut rewriter {
+                    None => self.scratch.unsplit(rest),
+                    Some(rewriter) => {
+                        rewriter.feed(&rest, &mut self.scratch);
+                        rewriter.finish(&mut self.scratch);
+                    }
+                }
+            }
             Transform::Scrub(scrubber) => scrubber.finish(&mut self.scratch),
         }
         self.take_scratch(pieces);
@@ -184,6 +231,47 @@ impl Reply {
     pub fn at_frame_boundary(&self) -> bool {
         self.boundary.line_is_empty && self.boundary.after_empty_line
     }
+}
+
+/// The body of an answer that is kept until it is complete.
+#[derive(Default)]
+struct Collected {
+    body: BytesMut,
+    rewrite: Option<Arc<ModelRewrite>>,
+    /// Its reasoning goes into its text.
+    reasons: bool,
+}
+
+impl Collected {
+    fn push(&mut self, piece: Bytes) {
+        // The usual answer is one piece, and then this is no copy.
+        if self.body.is_empty() {
+            self.body = piece.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+        } else {
+            self.body.extend_from_slice(&piece);
+        }
+    }
+
+    fn finish(self, pieces: &mut Vec<Bytes>) {
+        let moved = if self.reasons { chat_reply::whole(&self.body) } else { None };
+        let body = moved.map_or_else(|| self.body.freeze(), Bytes::from);
+        match &self.rewrite {
+            Some(rewrite) => splice_model(body, rewrite, pieces),
+            None => pieces.push(body),
+        }
+    }
+}
+
+fn put_reasoning(
+    stream: &mut ChatStream,
+    rewriter: &mut Option<SseRewriter>,
+    piece: &[u8],
+    out: &mut BytesMut,
+) {
+    let Some(rewriter) = rewriter else { return stream.feed(piece, out) };
+    let mut moved = BytesMut::with_capacity(piece.len());
+    stream.feed(piece, &mut moved);
+    rewriter.feed(&moved, out);
 }
 
 fn splice_model(whole: Bytes, rewrite: &ModelRewrite, pieces: &mut Vec<Bytes>) {

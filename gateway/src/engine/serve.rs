@@ -220,7 +220,7 @@ fn find_provider(app: &App, workspace: &str, name: &str) -> Result<Arc<Provider>
 enum Reading {
     /// It streams through, any size, unlooked at.
     Through,
-    /// Read whole: the provider has members of its own to put in.
+    /// Read whole: the provider has members of its own to put in, or reasoning to be kept from it.
     Whole,
     /// Read whole and scanned: the served or pinned name goes in, and perhaps the model comes out.
     Scan,
@@ -252,7 +252,7 @@ fn reading(
                 Ok(Reading::Scan)
             }
         }
-        Some(Choice::Provider(provider)) if provider.extra_body.is_some() && json && !encoded && !empty => {
+        Some(Choice::Provider(provider)) if json && !encoded && !empty && looks_into(provider, operation) => {
             Ok(Reading::Whole)
         }
         Some(Choice::Provider(_)) => Ok(Reading::Through),
@@ -262,6 +262,12 @@ fn reading(
         _ if encoded => Err(Refusal::ContentEncoding),
         _ => Ok(Reading::Scan),
     }
+}
+
+/// Whether a provider route has something to do in the body, other than to put a model in.
+fn looks_into(provider: &Provider, operation: Operation<'_>) -> bool {
+    let reasons = provider.backend.uses_reasoning_parser && operation == Operation::ChatCompletions;
+    reasons || provider.extra_body.is_some()
 }
 
 async fn forward_routed(

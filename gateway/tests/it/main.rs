@@ -27,6 +27,7 @@ mod limits;
 mod names;
 mod pinned;
 mod places;
+mod reasoning;
 mod replicas;
 mod responses;
 mod routes;
