@@ -93,6 +93,16 @@ pub fn of_call(host: &str, error: &Error) -> Fault {
     Fault::new(FaultKind::Unavailable, format!("container engine {host}: {way_out}"))
 }
 
+/// An answer that may be a plain one a moment later.
+pub fn is_odd(error: &Error) -> bool {
+    matches!(error, Error::JsonDataError { .. } | Error::JsonSerdeError { .. })
+}
+
+/// Another container has the name. Podman says so under status 500.
+pub fn is_name_taken(error: &Error) -> bool {
+    status(error) == Some(409) || (status(error) == Some(500) && text(error).contains("is already in use by"))
+}
+
 fn io_kind(error: &Error) -> Option<io::ErrorKind> {
     if let Error::IOError { err } = error {
         return Some(err.kind());
@@ -297,6 +307,16 @@ mod tests {
         }
         let cut = Error::DockerStreamError { error: "unexpected EOF".into() };
         assert_eq!(of_pull("unix:///x", &image, true, &cut).kind, FaultKind::RegistryUnreachable);
+    }
+
+    #[test]
+    fn a_name_is_taken_in_the_words_of_docker_and_of_podman() {
+        let podman = "creating container storage: the container name \"x\" is already in use by 3842bda2b417";
+        for (status, said, is_taken) in
+            [(409, "Conflict.", true), (500, podman, true), (500, "something else", false)]
+        {
+            assert_eq!(is_name_taken(&answer(status, said)), is_taken, "{said}");
+        }
     }
 
     #[test]

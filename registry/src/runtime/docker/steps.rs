@@ -22,6 +22,9 @@ const STOP_MARGIN: Duration = Duration::from_secs(30);
 const NAME_WAIT_MAX: Duration = Duration::from_secs(10);
 /// How long a removal that somebody else began may take.
 const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(30);
+/// How long a container may be in a state that Docker's API does not know: in Podman's a container is "stopped" for a
+/// moment before it has "exited".
+const ODD_STATE_WAIT_MAX: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 impl DockerRuntime {
@@ -34,7 +37,16 @@ impl DockerRuntime {
         let labels: Vec<_> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
         let filters = HashMap::from([("label", labels)]);
         let options = ListContainersOptionsBuilder::new().all(true).filters(&filters).build();
-        client.list_containers(Some(options)).await.map_err(|error| self.fault(error))
+        let deadline = Instant::now() + ODD_STATE_WAIT_MAX;
+        loop {
+            match client.list_containers(Some(options.clone())).await {
+                Ok(containers) => return Ok(containers),
+                Err(error) if fault::is_odd(&error) && Instant::now() < deadline => {
+                    sleep(POLL_INTERVAL).await
+                }
+                Err(error) => return Err(self.fault(error)),
+            }
+        }
     }
 
     /// The container of an instance.
@@ -56,10 +68,16 @@ impl DockerRuntime {
         client: &Docker,
         container: &str,
     ) -> Result<Option<ContainerInspectResponse>, Fault> {
-        match client.inspect_container(container, None::<InspectContainerOptions>).await {
-            Ok(container) => Ok(Some(container)),
-            Err(error) if status(&error) == Some(404) => Ok(None),
-            Err(error) => Err(self.fault(error)),
+        let deadline = Instant::now() + ODD_STATE_WAIT_MAX;
+        loop {
+            match client.inspect_container(container, None::<InspectContainerOptions>).await {
+                Ok(container) => return Ok(Some(container)),
+                Err(error) if status(&error) == Some(404) => return Ok(None),
+                Err(error) if fault::is_odd(&error) && Instant::now() < deadline => {
+                    sleep(POLL_INTERVAL).await
+                }
+                Err(error) => return Err(self.fault(error)),
+            }
         }
     }
 
@@ -104,7 +122,7 @@ impl DockerRuntime {
             let options = CreateContainerOptionsBuilder::new().name(&name).build();
             match client.create_container(Some(options), body.clone()).await {
                 Ok(created) => return Ok(created.id),
-                Err(error) if status(&error) == Some(409) => {}
+                Err(error) if fault::is_name_taken(&error) => {}
                 Err(error) => return Err(fault::of_start(&self.host, &error)),
             }
             match self.inspect(client, &name).await? {
