@@ -84,6 +84,21 @@ export class Stack {
     return done.stdout;
   }
 
+  /** Lines up what the model server is to say, word for word; each reply is used once. */
+  async say(...replies) {
+    const done = await fetch(`${this.sim}/__sim/script`, { method: 'PUT', body: JSON.stringify(replies) });
+    if (!done.ok) throw new Error(await done.text());
+  }
+
+  /** The bodies of the chat requests that the model server received since the last look. */
+  async asked() {
+    const requests = await (await fetch(`${this.sim}/__sim/requests`)).json();
+    await fetch(`${this.sim}/__sim/requests`, { method: 'DELETE' });
+    return requests
+      .filter((one) => one.target.endsWith('/chat/completions'))
+      .map((one) => JSON.parse(Buffer.from(one.body, 'base64').toString()));
+  }
+
   async stats() {
     return (await fetch(`${this.sim}/__sim/stats`)).json();
   }
