@@ -135,6 +135,19 @@ describe('ai', () => {
     assert.deepEqual(asked[1].messages.at(-1), { role: 'tool', tool_call_id: 'call_1', content: '5' });
   });
 
+  // By default the package refers to earlier texts by their ids, and nothing is stored here.
+  test('sends the texts between its steps when it is told that nothing is stored', async () => {
+    const told = whole({ content: 'Let me add.', ...call('add', { a: 2, b: 3 }) }, 'tool_calls');
+    const options = { model: ai, prompt: '2+3?', tools: { add }, stopWhen: stepCountIs(3), maxRetries: 0 };
+    await stack.say(told);
+    await assert.rejects(generateText(options), /store: false/);
+    await stack.say(told, whole({ content: 'It is 5.' }));
+    await stack.asked();
+    const providerOptions = { openai: { store: false } };
+    assert.equal((await generateText({ ...options, providerOptions })).text, 'It is 5.');
+    assert.equal((await stack.asked())[1].messages[1].content, 'Let me add.');
+  });
+
   test('does the same while it streams', async () => {
     await stack.say(streamed(called('add', { a: 2, b: 3 }), 'tool_calls'), said(['It is', ' 5.']));
     const result = streamText({ model: ai, prompt: '2+3?', tools: { add }, stopWhen: stepCountIs(3), maxRetries: 0 });
