@@ -9,6 +9,7 @@
 
 mod api;
 pub mod config;
+mod declared;
 mod discovery;
 mod domain;
 mod error;
@@ -36,6 +37,8 @@ pub use config::{
     DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RuntimeChoice, SecretAccess,
     ToolCallPlugins,
 };
+pub use declared::{Applied, DeclarationFault, DeclaredProvider};
+pub use domain::presets::at as preset_at;
 pub use error::Error;
 pub use gateways::Drain;
 pub use keys::Rotation;

@@ -27,7 +27,7 @@ const EXAMPLES: &str = "\
 First steps:
   nimgate demo                                     see it work, with a simulated model server
   nimgate up                                       serve on http://127.0.0.1:8080
-  nimgate provider create build --url https://integrate.api.nvidia.com/v1 --key-env NVIDIA_API_KEY
+  nimgate provider create build --preset nvidia --key-env NVIDIA_API_KEY
   nimgate model list
   nimgate chat MODEL \"Say hello\"
 

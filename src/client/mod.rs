@@ -13,6 +13,7 @@ pub mod error;
 mod file;
 mod fileset;
 pub mod http;
+mod import;
 mod model;
 mod noun;
 pub mod output;
@@ -51,6 +52,7 @@ async fn dispatch(command: ClientCommand) -> Result<(), ClientError> {
         ClientCommand::Deploy(args) => deployment::deploy(*args).await,
         ClientCommand::DeploymentConfig(command) => deployment::config::run(*command).await,
         ClientCommand::Deployment(command) => deployment::run(command).await,
+        ClientCommand::Import(command) => import::run(command).await,
         ClientCommand::Chat(args) => chat::run(args).await,
         ClientCommand::Status(args) => status::run(args).await,
         ClientCommand::Explain(args) => admin::explain(args).await,

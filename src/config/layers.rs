@@ -10,6 +10,9 @@ use std::path::{Path, PathBuf};
 
 use super::keys::{self, Key, Kind};
 
+/// The one list of tables in the file.
+pub const PROVIDERS: &str = "providers";
+
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
@@ -71,6 +74,8 @@ pub struct FlagValue {
 #[derive(Debug, Default)]
 pub struct Layers {
     pub values: BTreeMap<&'static str, Given>,
+    /// What the file says under `providers`, and which file it is.
+    pub providers: Option<(toml::Value, PathBuf)>,
     pub problems: Vec<Problem>,
 }
 
@@ -94,7 +99,10 @@ impl Layers {
     fn read_file(&mut self, path: &Path, text: &str) {
         let source = Source::File(path.to_owned());
         match text.parse::<toml::Table>() {
-            Ok(table) => self.read_table("", table, &source),
+            Ok(mut table) => {
+                self.providers = table.remove(PROVIDERS).map(|given| (given, path.to_owned()));
+                self.read_table("", table, &source);
+            }
             Err(e) => self.problem(path.display().to_string(), e.to_string().trim_end(), None),
         }
     }

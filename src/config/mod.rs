@@ -7,6 +7,7 @@
 mod keys;
 mod layers;
 mod limits;
+mod providers;
 mod settings;
 mod show;
 #[cfg(test)]
@@ -18,6 +19,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 pub use layers::{FlagValue, Problem, Source};
+pub use providers::ProviderEntry;
 pub use settings::{Role, Settings, Surroundings};
 
 use layers::Layers;

@@ -15,6 +15,7 @@ use registry::{FilesConfig, RuntimeChoice, SecretAccess, ToolCallPlugins};
 use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
 use super::limits;
+use super::providers::{self, ProviderEntry};
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -56,6 +57,8 @@ pub struct Settings {
     pub file_bytes_max: u64,
     pub insecure_no_auth: bool,
     pub limits: Limits,
+    /// Made or changed at start.
+    pub providers: Vec<ProviderEntry>,
 }
 
 /// Where `nimgate gateway` looks for its registry, and `nimgate registry` listens.
@@ -93,7 +96,9 @@ impl Settings {
             role == Role::Registry,
             insecure_no_auth,
         );
+        let egress = reader.egress(!reachable);
         let settings = Self {
+            providers: reader.providers(&egress),
             registry: reader.registry(role, &data_dir),
             listen,
             admin_listen,
@@ -101,7 +106,7 @@ impl Settings {
             data_dir,
             master_key_file: reader.path(keys::MASTER_KEY_FILE),
             tls: reader.tls(),
-            egress: reader.egress(!reachable),
+            egress,
             secret_access: match reader.switch(keys::SECRETS_ACCESS) {
                 None | Some(true) => SecretAccess::Loopback,
                 Some(false) => SecretAccess::Off,
@@ -318,6 +323,11 @@ impl Reader {
             allow_plaintext: self.switch(keys::EGRESS_ALLOW_PLAINTEXT).unwrap_or(default.allow_plaintext),
             ..EgressPolicy::default()
         }
+    }
+
+    fn providers(&mut self, egress: &EgressPolicy) -> Vec<ProviderEntry> {
+        let given = self.layers.providers.take();
+        given.map_or_else(Vec::new, |given| providers::read(given, egress, &mut self.layers.problems))
     }
 
     fn cors(&mut self) -> AllowedOrigins {

@@ -8,7 +8,7 @@ use gateway::{AccessLog, RegistryAddress};
 use proto_shared::egress::EgressRule;
 use registry::{RuntimeChoice, SecretAccess, ToolCallPlugins};
 
-use super::layers::Source;
+use super::layers::{PROVIDERS, Source};
 use super::settings::Settings;
 use super::{keys, limits};
 
@@ -26,7 +26,19 @@ pub fn effective(settings: &Settings, sources: &BTreeMap<&'static str, Source>) 
         let source = sources.get(key.name).map_or_else(|| "default".to_owned(), ToString::to_string);
         let _ = writeln!(out, "{:<48} # {source}", format!("{name} = {value}"));
     }
+    out.push_str(&declared(settings));
     out
+}
+
+/// The providers, as they were written.
+fn declared(settings: &Settings) -> String {
+    let tables = settings.providers.iter().map(|entry| toml::Value::Table(entry.written.clone()));
+    let tables: Vec<_> = tables.collect();
+    if tables.is_empty() {
+        return String::new();
+    }
+    let table = toml::Table::from_iter([(PROVIDERS.to_owned(), toml::Value::Array(tables))]);
+    format!("\n{table}")
 }
 
 fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {

@@ -148,7 +148,8 @@ fn a_data_folder_too_deep_for_a_socket_is_refused() {
 fn what_check_prints_is_a_file_with_the_same_meaning() {
     let file = "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nthreads = 3\nmaster_key_file = \"k\"\n\
                 [egress]\nallow = [\"10.0.0.0/8\", \".corp.example\"]\n[secrets]\naccess = false\n[files]\nfile_bytes_max = 7\n[limits]\ndrain_timeout_ms = 5\n\
-                [tls]\ncertificate = \"c\"\nkey = \"k\"";
+                [tls]\ncertificate = \"c\"\nkey = \"k\"\n\
+                [[providers]]\nname = \"pp\"\npreset = \"vllm\"\nkey_file = \"keys/pp\"\nextra_body = {a = {b = 1}}";
     let first = read(Role::Gateway, file, &[("NIMGATE_ACCESS_LOG", "stderr")], vec![]).unwrap();
     let shown = first.show();
     assert!(shown.contains("# environment variable NIMGATE_ACCESS_LOG"), "{shown}");
@@ -173,7 +174,7 @@ fn every_file_in_the_config_folder_is_valid_for_its_role() {
         assert!(loaded.is_ok(), "{}: {loaded:?}", path.display());
         seen += 1;
     }
-    assert!(seen >= 4);
+    assert!(seen >= 5);
 }
 
 #[test]

@@ -36,7 +36,7 @@ pub fn gateway(settings: &Settings, addresses: &[SocketAddr], admin: SocketAddr,
     let flag = if base == URL_DEFAULT { String::new() } else { format!(" --gateway-url {base}") };
     let _ = write!(
         out,
-        "\nnext: nimgate provider create build{flag} --url https://integrate.api.nvidia.com/v1 --key-env NVIDIA_API_KEY\n\
+        "\nnext: nimgate provider create build{flag} --preset nvidia --key-env NVIDIA_API_KEY\n\
          {:6}nimgate status{flag}{}\n",
         "",
         if url(admin, false) == ADMIN_URL_DEFAULT {

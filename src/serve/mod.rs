@@ -3,6 +3,7 @@
 //! Order of a stop: the gateway drains first, while its registry still answers; then the registry.
 
 pub mod banner;
+mod declared;
 mod error;
 mod reload;
 mod roles;

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 
 use super::reload::Reload;
 use super::signals::Signals;
-use super::{ServeError, Start, banner};
+use super::{ServeError, Start, banner, declared};
 use crate::master_key::Origin;
 
 const SOCKET_POLL_INTERVAL: Duration = Duration::from_millis(2);
@@ -81,6 +81,7 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
     let signals = Signals::register().map_err(|source| ServeError::Io { what: "signals".into(), source })?;
     let address = start.settings.registry_listen;
     let registry = open(&start).await?;
+    declared::apply(&registry, &start.settings.providers).await;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Io { what: format!("can't listen on {address}"), source })?;
@@ -109,6 +110,7 @@ impl Combined {
             Upgrade::Fresh => None,
         };
         let registry = open_within(start, upgrade).await?;
+        declared::apply(&registry, &start.settings.providers).await;
         let mut serving = Serving::new(&registry);
         let socket = start.settings.registry_socket();
         let (path, opened) = (socket.clone(), registry.downgrade());

@@ -24,7 +24,7 @@ pub mod openapi;
 mod presets;
 mod projects;
 mod prompts;
-mod providers;
+pub mod providers;
 mod query;
 mod reply;
 pub mod schema;

@@ -35,6 +35,12 @@ pub fn find(name: &str) -> Option<&'static Preset> {
     ALL.iter().find(|preset| spelled(preset.name) == spelled(name))
 }
 
+/// The name of the one that is at this address.
+pub fn at(host_url: &str) -> Option<&'static str> {
+    let bare = |url: &str| url.trim_end_matches('/').to_owned();
+    ALL.iter().find(|preset| preset.host_url.is_some_and(|url| bare(url) == bare(host_url))).map(|p| p.name)
+}
+
 /// What all have that stray nowhere.
 const PLAIN: Preset = Preset {
     name: "",
@@ -273,6 +279,8 @@ mod tests {
     #[test]
     fn a_name_may_be_spelled_with_either_line() {
         assert_eq!(find("hf-inference").unwrap().name, "hf_inference");
+        assert_eq!(at("https://api.tokenfactory.nebius.com/v1"), Some("nebius"));
+        assert_eq!(at("https://llm.example"), None);
         assert_eq!(find("llama_cpp").unwrap().name, "llama-cpp");
         assert!(find("").is_none() && find("Together").is_none());
     }

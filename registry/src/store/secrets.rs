@@ -127,19 +127,29 @@ pub fn set_ngc_api_key(write: &Write<'_>, key: &KeyRing, value: Option<&SecretSt
             stored.is_some() && get(write, workspace, name)?.description.as_deref() == Some(NGC_DESCRIPTION);
         return if ours { delete(write, workspace, name) } else { Ok(()) };
     };
-    match stored {
-        None => {
-            let parse = |error: NameError| Error::refused("name", error);
-            let (workspace, name) = (workspace.parse().map_err(parse)?, name.parse().map_err(parse)?);
-            insert(write, key, &workspace, &name, value, Some(NGC_DESCRIPTION)).map(drop)
-        }
+    let parse = |error: NameError| Error::refused("name", error);
+    let (workspace, name) = (workspace.parse().map_err(parse)?, name.parse().map_err(parse)?);
+    put(write, key, &workspace, &name, value, NGC_DESCRIPTION).map(drop)
+}
+
+/// Makes `value` what is stored under the name. True: it was not.
+pub fn put(
+    write: &Write<'_>,
+    key: &KeyRing,
+    workspace: &WorkspaceName,
+    name: &SecretName,
+    value: &SecretString,
+    description: &str,
+) -> Result<bool, Error> {
+    match sealed(write, workspace.as_str(), name.as_str())? {
+        None => insert(write, key, workspace, name, value, Some(description)).map(|_| true),
         Some(sealed) if key.open(&sealed).is_ok_and(|old| old.expose_secret() == value.expose_secret()) => {
-            Ok(())
+            Ok(false)
         }
         Some(_) => {
-            let description = Some(Some(NGC_DESCRIPTION.to_owned()));
+            let description = Some(Some(description.to_owned()));
             let change = SecretChange { value: Some(value.clone()), description };
-            update(write, key, workspace, name, &change).map(drop)
+            update(write, key, workspace.as_str(), name.as_str(), &change).map(|_| true)
         }
     }
 }

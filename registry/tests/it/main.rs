@@ -5,6 +5,7 @@
 mod access;
 mod adapters;
 mod backup;
+mod declared;
 mod deployment_configs;
 mod deployments;
 mod discovery;

@@ -5,6 +5,7 @@ mod ask;
 mod deployment;
 mod fields;
 mod fileset;
+mod import;
 mod model;
 mod parse;
 mod prompt;
@@ -25,6 +26,7 @@ pub use fields::About;
 pub use fileset::{
     DownloadArgs, FileCommand, FileList, FileNamed, FilesetCommand, FilesetFields, UploadArgs,
 };
+pub use import::{ImportCommand, ImportGymArgs};
 pub use model::{AdapterCommand, AdapterFields, ModelCommand, ModelFields, ModelListing};
 pub use parse::{Comparison, Filter};
 pub use prompt::{PromptCommand, PromptFields};
@@ -76,6 +78,9 @@ pub enum ClientCommand {
     /// Deployments: model servers that run.
     #[command(subcommand, alias = "deployments")]
     Deployment(DeploymentCommand),
+    /// Providers out of the files of other programs.
+    #[command(subcommand)]
+    Import(ImportCommand),
     /// Ask a model, and see the answer as it comes.
     Chat(ChatArgs),
     /// Is it running, and what does it serve?

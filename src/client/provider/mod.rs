@@ -20,6 +20,7 @@ use crate::cli::{
 };
 
 pub use record::Provider;
+pub use show::verdict;
 pub use wait::wait;
 
 pub const PROVIDER: Noun = Noun {

@@ -77,7 +77,7 @@ fn show_models(provider: &Provider, shown_max: usize) -> Result<(), ClientError>
 pub fn one(value: &Value) -> Result<(), ClientError> {
     let provider = Provider::read(value);
     for (label, value) in settings(value) {
-        output::say(&format!("{label:<12} {}", output::line(&value)))?;
+        output::say(&format!("{label:<13}{}", output::line(&value)))?;
     }
     if provider.models().is_empty() { Ok(()) } else { show_models(&provider, usize::MAX) }
 }
