@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use proto_shared::feed::BusyAddress;
 use serde::{Deserialize, Serialize};
 
 use crate::engine::app::App;
@@ -58,6 +59,8 @@ struct Dump {
     generation: u64,
     installation: String,
     workspaces: Vec<DumpedWorkspace>,
+    /// Addresses that have left the table and that requests still use.
+    departed: Vec<BusyAddress>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +107,7 @@ async fn routes(State(app): State<Arc<App>>) -> Json<Dump> {
         generation: table.generation,
         installation: table.installation.to_string(),
         workspaces: workspaces.collect(),
+        departed: app.endpoints.report().busy,
     })
 }
 

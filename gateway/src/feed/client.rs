@@ -1,19 +1,24 @@
 //! The feed's wire: one HTTP request whose answer never ends, a JSON document a line. Lines are handed
-//! on unparsed: of those that pile up only the newest is worth parsing.
+//! on unparsed: of those that pile up only the newest is worth parsing. And the reports that go back.
 
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use http_body_util::{BodyExt, Empty};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use proto_shared::feed::{FEED_LINE_BYTES_MAX, FEED_PATH, FEED_SILENCE_MAX_MS};
+use proto_shared::feed::{
+    FEED_LINE_BYTES_MAX, FEED_PATH, FEED_SILENCE_MAX_MS, GATEWAY_HEADER, GATEWAYS_PATH, GatewayId,
+    GatewayReport,
+};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 
 use crate::config::RegistryAddress;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+const REPORT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How a connection to the feed went.
 pub struct Heard {
@@ -40,47 +45,72 @@ pub enum FeedError {
 }
 
 /// Connects and hands every line to `hear` until the feed ends.
-pub async fn follow(registry: &RegistryAddress, mut hear: impl FnMut(Bytes)) -> Heard {
+pub async fn follow(registry: &RegistryAddress, id: GatewayId, mut hear: impl FnMut(Bytes)) -> Heard {
     let mut lines = 0;
     let mut count = |line| {
         lines += 1;
         hear(line);
     };
-    let timed_out = || FeedError::Connect(std::io::ErrorKind::TimedOut.into());
-    let result = match registry {
-        RegistryAddress::Unix(path) => {
-            match tokio::time::timeout(CONNECT_TIMEOUT, UnixStream::connect(path)).await {
-                Ok(Ok(stream)) => read(stream, &mut count).await,
-                Ok(Err(error)) => Err(FeedError::Connect(error)),
-                Err(_) => Err(timed_out()),
-            }
-        }
-        RegistryAddress::Tcp(address) => {
-            match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-                Ok(Ok(stream)) => read(stream, &mut count).await,
-                Ok(Err(error)) => Err(FeedError::Connect(error)),
-                Err(_) => Err(timed_out()),
-            }
-        }
-    };
+    let result = read(registry, id, &mut count).await;
     Heard { lines, error: result.err().unwrap_or(FeedError::Closed) }
 }
 
+/// Says what this gateway serves and still uses.
+pub async fn report(
+    registry: &RegistryAddress,
+    id: GatewayId,
+    report: &GatewayReport,
+) -> Result<(), FeedError> {
+    let body = serde_json::to_vec(report).map_err(|_| FeedError::Request)?;
+    let request = http::Request::post(format!("{GATEWAYS_PATH}/{id}"))
+        .header(http::header::CONTENT_TYPE, "application/json")
+        .header(http::header::CONTENT_LENGTH, body.len());
+    let (answer, _driving) = ask(registry, request, body.into(), REPORT_TIMEOUT).await?;
+    if answer.status().is_success() { Ok(()) } else { Err(FeedError::Status(answer.status())) }
+}
+
+/// Sends a request on a connection of its own, which stands for as long as the guard is held.
+async fn ask(
+    registry: &RegistryAddress,
+    request: http::request::Builder,
+    body: Bytes,
+    limit: Duration,
+) -> Result<(http::Response<Incoming>, AbortOnDrop), FeedError> {
+    let timed_out = |_| FeedError::Connect(std::io::ErrorKind::TimedOut.into());
+    let connecting = async {
+        match registry {
+            RegistryAddress::Unix(path) => handshake(UnixStream::connect(path).await).await,
+            RegistryAddress::Tcp(address) => handshake(TcpStream::connect(address).await).await,
+        }
+    };
+    let (mut sender, driving) =
+        tokio::time::timeout(CONNECT_TIMEOUT, connecting).await.map_err(timed_out)??;
+    let request = request.header(http::header::HOST, "registry").body(Full::new(body));
+    let request = request.map_err(|_| FeedError::Request)?;
+    let answer = tokio::time::timeout(limit, sender.send_request(request)).await;
+    Ok((answer.map_err(|_| FeedError::Silent)??, driving))
+}
+
+async fn handshake(
+    connected: std::io::Result<impl AsyncRead + AsyncWrite + Unpin + Send + 'static>,
+) -> Result<(http1::SendRequest<Full<Bytes>>, AbortOnDrop), FeedError> {
+    let stream = connected.map_err(FeedError::Connect)?;
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    let driving = tokio::spawn(async move {
+        // How it ended is seen by who asks.
+        let _ = connection.await;
+    });
+    Ok((sender, AbortOnDrop(driving.abort_handle())))
+}
+
 async fn read(
-    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    registry: &RegistryAddress,
+    id: GatewayId,
     hear: &mut impl FnMut(Bytes),
 ) -> Result<(), FeedError> {
     let silence = Duration::from_millis(FEED_SILENCE_MAX_MS);
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    let driving = tokio::spawn(connection);
-    let _stop = AbortOnDrop(driving.abort_handle());
-    let request = http::Request::get(FEED_PATH)
-        .header(http::header::HOST, "registry")
-        .body(Empty::<Bytes>::new())
-        .map_err(|_| FeedError::Request)?;
-    let answer = tokio::time::timeout(silence, sender.send_request(request))
-        .await
-        .map_err(|_| FeedError::Silent)??;
+    let request = http::Request::get(FEED_PATH).header(GATEWAY_HEADER, id.to_string());
+    let (answer, _driving) = ask(registry, request, Bytes::new(), silence).await?;
     if answer.status() != http::StatusCode::OK {
         return Err(FeedError::Status(answer.status()));
     }

@@ -3,10 +3,12 @@
 //! Invariants:
 //! - The request path never waits for the registry.
 //! - What is applied is also written to disk (sealed as it came), and a gateway boots from it.
+//! - The registry is told what is applied, and what that left in use.
 //! - A snapshot that is older, foreign, of a newer format or damaged leaves the served table alone.
 
 mod client;
 mod persist;
+mod report;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,22 +16,24 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use proto_shared::feed::FeedMessage;
+use proto_shared::feed::{FeedMessage, GatewayId, RECONNECT_PAUSE_MAX_MS};
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
 use proto_shared::{KeyRing, RouteSnapshot};
 use tokio::sync::watch;
 
+use self::report::Followed;
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
 use crate::random::random;
 use crate::route::{Published, RouteStore, RouteTable};
 use crate::upstream::Endpoints;
 
-/// Between attempts to reach the registry; doubles up to the second, with jitter.
+/// Between attempts to reach the registry; doubles up to the larger, with jitter.
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
-const RECONNECT_MAX: Duration = Duration::from_secs(2);
+const RECONNECT_MAX: Duration = Duration::from_millis(RECONNECT_PAUSE_MAX_MS);
 
 pub struct Feed {
+    id: GatewayId,
     routes: Arc<RouteStore>,
     endpoints: Arc<Endpoints>,
     master_key: Arc<KeyRing>,
@@ -49,7 +53,8 @@ impl Feed {
         path: Option<PathBuf>,
     ) -> Self {
         let store = path.clone().map(persist::Writer::start);
-        Self { routes, endpoints, master_key, metrics, unopened: Mutex::default(), store, path }
+        let id = GatewayId::new(u128::from(random()) << 64 | u128::from(random()));
+        Self { id, routes, endpoints, master_key, metrics, unopened: Mutex::default(), store, path }
     }
 
     /// Serves what was last applied, before the registry is heard. True: there was something.
@@ -68,18 +73,25 @@ impl Feed {
     /// Follows the registry for as long as the process runs. Reading never waits for applying: of
     /// snapshots that pile up, only the newest is parsed.
     pub async fn follow(self: &Arc<Self>, registry: &RegistryAddress) {
-        let newest = watch::Sender::new(Bytes::new());
+        let (newest, followed) = (watch::Sender::new(Bytes::new()), watch::Sender::new(None));
         tokio::select! {
-            () = self.read(registry, &newest) => {}
+            () = self.read(registry, &newest, &followed) => {}
+            () = report::run(registry, self.id, &self.endpoints, followed.subscribe()) => {}
             () = Arc::clone(self).apply_newest(newest.subscribe()) => {}
         }
     }
 
-    async fn read(&self, registry: &RegistryAddress, newest: &watch::Sender<Bytes>) {
+    async fn read(
+        &self,
+        registry: &RegistryAddress,
+        newest: &watch::Sender<Bytes>,
+        followed: &watch::Sender<Followed>,
+    ) {
         let mut pause = RECONNECT_MIN;
-        loop {
-            let heard = client::follow(registry, |line| {
+        for connection in 0.. {
+            let heard = client::follow(registry, self.id, |line| {
                 self.metrics.feed_connected.set(1);
+                followed.send_if_modified(|now| now.replace(connection) != Some(connection));
                 if is_heartbeat(&line) {
                     self.metrics.heard(self.routes.generation());
                 } else {
@@ -88,6 +100,7 @@ impl Feed {
             })
             .await;
             self.metrics.feed_connected.set(0);
+            followed.send_replace(None);
             pause = if heard.lines > 0 { RECONNECT_MIN } else { (pause * 2).min(RECONNECT_MAX) };
             tracing::debug!(error = %heard.error, "the feed ended");
             tokio::time::sleep(jittered(pause)).await;

@@ -5,10 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use dashmap::DashMap;
+use parking_lot::Mutex;
 use proto_shared::egress::EgressPolicy;
+use proto_shared::feed::GatewayReport;
 use proto_shared::snapshot::UpstreamTimeouts;
 use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
+use tokio::sync::watch;
 
+use super::departed::Departed;
 use super::dns::{Addresses, REFRESH_INTERVAL};
 use super::load::Load;
 use super::places::AllPlaces;
@@ -66,12 +70,15 @@ impl Endpoint {
 }
 
 /// Workspace, provider, address.
-type Key = (Box<str>, Box<str>, HostUrl);
+pub(super) type Key = (Box<str>, Box<str>, HostUrl);
 
 /// All endpoints. Looked up when a table is built, never by a request.
 pub struct Endpoints {
     pub places: AllPlaces,
     map: DashMap<Key, Arc<Endpoint>>,
+    departed: Mutex<Departed>,
+    /// Sees each table that is served, when what it left behind is known.
+    served: watch::Sender<()>,
     metrics: Arc<Metrics>,
     policy: Arc<EgressPolicy>,
     idle_per_endpoint_max: usize,
@@ -79,7 +86,15 @@ pub struct Endpoints {
 
 impl Endpoints {
     pub fn new(metrics: Arc<Metrics>, policy: Arc<EgressPolicy>, idle_per_endpoint_max: usize) -> Self {
-        Self { places: AllPlaces::default(), map: DashMap::new(), metrics, policy, idle_per_endpoint_max }
+        Self {
+            places: AllPlaces::default(),
+            map: DashMap::new(),
+            departed: Mutex::default(),
+            served: watch::Sender::new(()),
+            metrics,
+            policy,
+            idle_per_endpoint_max,
+        }
     }
 
     #[cfg(test)]
@@ -93,6 +108,7 @@ impl Endpoints {
     pub fn endpoint_for(&self, route: &ProviderRoute, url: &HostUrl) -> Arc<Endpoint> {
         let key: Key = (route.workspace.as_str().into(), route.name.as_str().into(), url.clone());
         let existing = self.map.get(&key).map(|entry| Arc::clone(&entry));
+        let existing = existing.or_else(|| self.returned(&key));
         if let Some(existing) = &existing
             && existing.raw_timeouts == route.timeouts
         {
@@ -119,20 +135,44 @@ impl Endpoints {
         self.metrics.provider(route.workspace.as_str(), route.name.as_str())
     }
 
-    /// Closes and forgets the endpoints that `snapshot` no longer names.
+    /// One that had left while it was in use, and is named again.
+    fn returned(&self, key: &Key) -> Option<Arc<Endpoint>> {
+        let endpoint = self.departed.lock().get(key)?;
+        endpoint.load.open();
+        self.map.insert(key.clone(), Arc::clone(&endpoint));
+        Some(endpoint)
+    }
+
+    /// The table of `snapshot` is served: what it no longer names is closed, and forgotten when it is unused.
     pub fn retain(&self, snapshot: &RouteSnapshot) {
         self.places.retain(snapshot);
         let mut named: HashSet<(&str, &str, &HostUrl)> = HashSet::new();
         for p in &snapshot.providers {
             named.extend(p.addresses().iter().map(|url| (p.workspace.as_str(), p.name.as_str(), url)));
         }
-        self.map.retain(|(workspace, provider, url), endpoint| {
-            let stays = named.contains(&(&**workspace, &**provider, url));
+        let named = |(workspace, provider, url): &Key| named.contains(&(&**workspace, &**provider, url));
+        let mut departed = self.departed.lock();
+        self.map.retain(|key, endpoint| {
+            let stays = named(key);
             if !stays {
                 endpoint.load.close();
+                departed.add(key.clone(), Arc::clone(endpoint));
             }
             stays
         });
+        departed.served(snapshot.generation, named);
+        drop(departed);
+        self.served.send_replace(());
+    }
+
+    /// What is served, and which addresses that have left are still in use.
+    pub fn report(&self) -> GatewayReport {
+        self.departed.lock().report()
+    }
+
+    /// Sees every table that is served, after what it left in use is known.
+    pub fn served(&self) -> watch::Receiver<()> {
+        self.served.subscribe()
     }
 
     fn look_up_soon(&self, endpoint: &Arc<Endpoint>) {

@@ -6,6 +6,7 @@
 //! - Names are resolved off the request path; a request waits only for the very first answer.
 
 pub mod connect;
+mod departed;
 pub mod dns;
 pub mod endpoint;
 pub mod load;

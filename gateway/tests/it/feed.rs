@@ -279,6 +279,7 @@ async fn the_feed_itself_is_not_reachable_from_outside() {
     let world = World::start(Routes::new()).await;
     for path in [
         "/internal/feed",
+        "/internal/gateways/0123456789abcdef0123456789abcdef",
         "/apis/../internal/feed",
         "/apis/%2e%2e/internal/feed",
         "/apis/x/..//../internal/feed",

@@ -2,8 +2,10 @@
 //! and that addresses come and go without a request noticing.
 
 use proto_shared::HostUrl;
+use proto_shared::feed::BusyAddress;
 use proto_shared::snapshot::Replay;
 
+use crate::harness::fake_registry::FakeRegistry;
 use crate::harness::full_queue::{FullQueue, refusing_url};
 use crate::harness::scripted::{LAST_CHUNK, SOON, SSE_HEAD, Scripted, chunk, json_reply};
 use crate::harness::*;
@@ -210,9 +212,48 @@ async fn an_address_that_leaves_while_it_streams_finishes_its_stream() {
     world.publish(at(&[&new.url()])).await;
     assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
     assert_eq!((old.heard().len(), new.heard().len()), (1, 1));
+    let report = world.registry.reported("the new table", |report| report.generation == 2).await;
+    assert_eq!(report.busy, [BusyAddress { url: HostUrl::parse(&old.url()).unwrap(), in_flight: 1 }]);
+    let dump = RawClient::connect(world.admin).await.ask(&Ask::get("/routes")).await.json();
+    assert_eq!(dump["departed"], serde_json::json!([{ "url": old.url(), "in_flight": 1 }]));
     sender.send_replace(true);
     client.until("[DONE]").await;
+    world.registry.reported("the end of the stream", |report| report.busy.is_empty()).await;
     world.settled().await;
+    assert_eq!(world.registry.reports().len(), 3, "one for each table, and one for the end");
+}
+
+#[tokio::test]
+async fn an_address_that_comes_back_while_it_is_in_use_goes_on_as_if_it_had_stayed() {
+    let (slow, other) = (hanging().await, Scripted::obliging().await);
+    let world = World::start(at(&[&slow.url()])).await;
+    let mut client = world.connect().await;
+    client.send(Ask::post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).encode()).await;
+    slow.heard_requests(1).await;
+    world.publish(at(&[&other.url()])).await;
+    world.registry.reported("it is in use", |report| report.busy.len() == 1).await;
+    world.publish(at(&[&slow.url(), &other.url()])).await;
+    world.registry.reported("it has not left", |r| r.generation == 3 && r.busy.is_empty()).await;
+    for _ in 0..20 {
+        assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+        eventually("the quick one is idle again", || in_flight(&world) == 1).await;
+    }
+    assert_eq!(slow.heard().len(), 1, "what is in flight there still counts");
+}
+
+#[tokio::test]
+async fn a_gateway_reports_again_when_it_follows_anew_and_says_nothing_while_it_is_idle() {
+    let upstream = Scripted::obliging().await;
+    let mut world = World::start(at(&[&upstream.url()])).await;
+    world.registry.reported("the table", |report| report.generation == 1).await;
+    for _ in 0..5 {
+        assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+    }
+    assert_eq!(world.registry.reports().len(), 1);
+    world.registry.die();
+    world.registry = FakeRegistry::start(&world.folder.path().join("registry.sock"));
+    world.registry.push(&at(&[&upstream.url()]).snapshot(1));
+    world.registry.reported("the table, to the new registry", |report| report.generation == 1).await;
 }
 
 #[tokio::test]

@@ -15,7 +15,7 @@ use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use proto_shared::RouteSnapshot;
-use proto_shared::feed::{FEED_PATH, FeedMessage};
+use proto_shared::feed::{FEED_PATH, FeedMessage, GATEWAY_HEADER, GATEWAYS_PATH, GatewayReport};
 use tokio::net::UnixListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
@@ -43,6 +43,9 @@ struct State {
     lines: watch::Sender<Vec<Bytes>>,
     calls: watch::Sender<Vec<Call>>,
     answers: Arc<Mutex<VecDeque<Answer>>>,
+    /// Who follows, and what it reported under its id.
+    follower: Arc<Mutex<String>>,
+    reports: watch::Sender<Vec<GatewayReport>>,
 }
 
 pub struct FakeRegistry {
@@ -59,6 +62,8 @@ impl FakeRegistry {
             lines: watch::Sender::default(),
             calls: watch::Sender::default(),
             answers: Arc::default(),
+            follower: Arc::default(),
+            reports: watch::Sender::default(),
         };
         let serving = tokio::spawn(serve(listener, state.clone()));
         Self { state, serving }
@@ -87,6 +92,18 @@ impl FakeRegistry {
         let mut calls = self.state.calls.subscribe();
         let seen = super::within("a control call", calls.wait_for(|calls| !calls.is_empty())).await;
         seen.unwrap()[0].clone()
+    }
+
+    /// What the gateway that follows has reported.
+    pub fn reports(&self) -> Vec<GatewayReport> {
+        self.state.reports.borrow().clone()
+    }
+
+    /// Waits until the last report is one that `holds`.
+    pub async fn reported(&self, what: &str, holds: impl Fn(&GatewayReport) -> bool) -> GatewayReport {
+        let mut reports = self.state.reports.subscribe();
+        let seen = super::within(what, reports.wait_for(|all| all.last().is_some_and(&holds))).await;
+        seen.unwrap().last().unwrap().clone()
     }
 
     /// Ends it: every connection closes.
@@ -120,10 +137,17 @@ type Body = BoxBody<Bytes, Infallible>;
 
 async fn answer(request: Request<Incoming>, state: State) -> Result<Response<Body>, Infallible> {
     if request.uri().path() == FEED_PATH {
+        let id = request.headers()[GATEWAY_HEADER].to_str().unwrap();
+        id.clone_into(&mut state.follower.lock().unwrap());
         return Ok(Response::new(feed(&state)));
     }
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
+    if let Some(id) = parts.uri.path().strip_prefix(GATEWAYS_PATH) {
+        assert_eq!((parts.method.as_str(), &id[1..]), ("POST", &**state.follower.lock().unwrap()));
+        state.reports.send_modify(|reports| reports.push(serde_json::from_slice(&body).unwrap()));
+        return Ok(Response::new(Full::default().boxed()));
+    }
     let call = Call {
         method: parts.method.to_string(),
         target: parts.uri.to_string(),
