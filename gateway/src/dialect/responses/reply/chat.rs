@@ -56,9 +56,9 @@ struct First<'a>(Option<Choice<'a>>);
 pub struct Choice<'a> {
     index: Count,
     #[serde(borrow)]
-    delta: Option<Message<'a>>,
+    delta: Option<Box<Message<'a>>>,
     #[serde(borrow)]
-    message: Option<Message<'a>>,
+    message: Option<Box<Message<'a>>>,
     #[serde(borrow)]
     pub finish_reason: Text<'a>,
     #[serde(borrow)]
@@ -73,7 +73,7 @@ impl<'a> Choice<'a> {
     }
 
     /// What it adds to the answer.
-    pub fn into_message(self) -> Message<'a> {
+    pub fn into_message(self) -> Box<Message<'a>> {
         self.delta.or(self.message).unwrap_or_default()
     }
 }

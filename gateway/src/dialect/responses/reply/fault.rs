@@ -138,8 +138,7 @@ impl Said {
             let first = named.get(0).map_or(named, |first| first.get("msg").unwrap_or(first));
             first.as_str().and_then(bounded)
         });
-        let codes = [error.get("code"), error.get("type"), json.get("code")];
-        let code = codes.into_iter().take(1).chain([codes[2]]).flatten().find_map(code_of);
+        let code = [error, json].into_iter().find_map(|place| place.get("code").and_then(code_of));
         Self { message, code }
     }
 }

@@ -4,19 +4,16 @@
 //! is added to a closed one. A message or reasoning is closed when something else begins; calls are closed at the
 //! end, all together, because clients run a call as soon as it is closed. A failure closes nothing.
 
-use serde::de::IgnoredAny;
-
-use super::calls::{Call, Calls, Pieces, TOOL_CALLS_MAX};
-use super::chat::{Chunk, FunctionPiece, Message, ToolPiece};
+use super::calls::{Calls, Pieces};
+use super::chat::{Chunk, Message, ToolPiece};
 use super::event::{Event, Sink};
 use super::fault::UpstreamFault;
 use super::ids::Ids;
-use super::item::{Item, Kind, Status, Tool};
+use super::item::{Item, Kind, Status};
 use super::mend;
 use super::think::{Part, Splitter};
 use super::usage::Usage;
-use crate::dialect::responses::signature;
-use crate::dialect::responses::turn::{ToolName, ToolNames};
+use crate::dialect::responses::turn::ToolNames;
 
 /// Most bytes that are kept of one answer, to be repeated at its end.
 pub const ANSWER_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -42,21 +39,21 @@ impl Finish {
 
 #[derive(Debug)]
 pub struct Machine {
-    tools: ToolNames,
+    pub(super) tools: ToolNames,
     /// Present when reasoning is told apart.
     splitter: Option<Splitter>,
     /// Thought signatures travel with the client.
-    carries_signatures: bool,
+    pub(super) carries_signatures: bool,
     pub ids: Ids,
     pub items: Vec<Item>,
     /// The message, refusal or reasoning that is being added to.
     open: Option<usize>,
-    calls: Calls,
+    pub(super) calls: Calls,
     finish: Option<Finish>,
     /// Something was added after a reason to finish: such a reason is no sign of the end.
     finish_is_no_end: bool,
     pub usage: Option<Usage>,
-    kept_bytes: usize,
+    pub(super) kept_bytes: usize,
 }
 
 impl Machine {
@@ -99,7 +96,7 @@ impl Machine {
         }
         let finish = Some(&*choice.finish_reason).filter(|reason| !reason.is_empty()).map(Finish::of);
         let kept_bytes = self.kept_bytes;
-        self.message(choice.into_message(), pieces, sink)?;
+        self.message(&mut choice.into_message(), pieces, sink)?;
         self.finish_is_no_end |= self.finish.is_some() && self.kept_bytes > kept_bytes;
         self.finish = finish.or(self.finish);
         Ok(true)
@@ -137,7 +134,7 @@ impl Machine {
 
     fn message(
         &mut self,
-        message: Message<'_>,
+        message: &mut Message<'_>,
         pieces: Pieces,
         sink: &mut impl Sink,
     ) -> Result<(), UpstreamFault> {
@@ -152,10 +149,10 @@ impl Machine {
             self.flush(sink)?;
             self.add(Kind::Refusal, &message.refusal, sink)?;
         }
-        for piece in message.tool_calls.into_iter().flatten() {
+        for piece in message.tool_calls.take().into_iter().flatten() {
             self.tool_piece(&piece, pieces, sink)?;
         }
-        match message.function_call {
+        match message.function_call.take() {
             Some(function) => self.tool_piece(&ToolPiece::of(function), pieces, sink),
             None => Ok(()),
         }
@@ -176,7 +173,7 @@ impl Machine {
     }
 
     /// Something else begins: what looked like the beginning of a tag was none.
-    fn flush(&mut self, sink: &mut impl Sink) -> Result<(), UpstreamFault> {
+    pub(super) fn flush(&mut self, sink: &mut impl Sink) -> Result<(), UpstreamFault> {
         let Some(mut splitter) = self.splitter.take() else { return Ok(()) };
         let mut outcome = Ok(());
         splitter.flush(|part, text| outcome = self.add(kind_of(part), text, sink));
@@ -199,7 +196,12 @@ impl Machine {
         self.add_to(at, text, sink)
     }
 
-    fn add_to(&mut self, at: usize, text: &str, sink: &mut impl Sink) -> Result<(), UpstreamFault> {
+    pub(super) fn add_to(
+        &mut self,
+        at: usize,
+        text: &str,
+        sink: &mut impl Sink,
+    ) -> Result<(), UpstreamFault> {
         if text.is_empty() {
             return Ok(());
         }
@@ -212,7 +214,7 @@ impl Machine {
         Ok(())
     }
 
-    fn open(&mut self, kind: Kind, sink: &mut impl Sink) -> Result<usize, UpstreamFault> {
+    pub(super) fn open(&mut self, kind: Kind, sink: &mut impl Sink) -> Result<usize, UpstreamFault> {
         self.keep(ITEM_BYTES)?;
         let index = self.items.len();
         let id = self.ids.next(kind.id_prefix());
@@ -222,7 +224,7 @@ impl Machine {
         Ok(index)
     }
 
-    fn close_open(&mut self, sink: &mut impl Sink) {
+    pub(super) fn close_open(&mut self, sink: &mut impl Sink) {
         if let Some(at) = self.open.take() {
             self.close_item(at, Status::Completed, sink);
         }
@@ -247,71 +249,7 @@ impl Machine {
         sink.event(Event::Closed, item);
     }
 
-    fn tool_piece(
-        &mut self,
-        piece: &ToolPiece<'_>,
-        pieces: Pieces,
-        sink: &mut impl Sink,
-    ) -> Result<(), UpstreamFault> {
-        self.flush(sink)?;
-        let unnamed = FunctionPiece::default();
-        let function = piece.function.as_ref().unwrap_or(&unnamed);
-        let arguments = function.arguments();
-        let items = &self.items;
-        let at = self
-            .calls
-            .place(piece, pieces, |call| begins_anew(call, items, piece, &function.name, &arguments));
-        let Some(at) = at else {
-            let why = format!("the provider sent more than {TOOL_CALLS_MAX} tool calls in one answer");
-            return Err(UpstreamFault::server(why));
-        };
-        let Some(call) = self.calls.get_mut(at) else { return Ok(()) };
-        if let Some(signature) = piece.thought_signature() {
-            call.signature.get_or_insert_with(|| (*signature).into());
-        }
-        if let Some(item) = call.item {
-            return self.add_to(item, &arguments, sink);
-        }
-        if function.name.is_empty() {
-            call.early.push_str(&arguments);
-            return self.keep(arguments.len());
-        }
-        self.open_call(at, &function.name, &arguments, sink)
-    }
-
-    fn open_call(
-        &mut self,
-        at: usize,
-        name: &str,
-        arguments: &str,
-        sink: &mut impl Sink,
-    ) -> Result<(), UpstreamFault> {
-        self.close_open(sink);
-        let Some(call) = self.calls.get_mut(at) else { return Ok(()) };
-        call.name = name.into();
-        let id: Box<str> = match call.id() {
-            Some(id) => id.into(),
-            None => self.ids.next("call"),
-        };
-        let signature = call.signature.as_deref().filter(|_| self.carries_signatures);
-        let call_id = signature::join(&id, signature).into();
-        let early = std::mem::take(&mut call.early);
-        // Counted when it came.
-        self.kept_bytes = self.kept_bytes.saturating_sub(early.len());
-        let kind = match self.tools.get(name).cloned() {
-            Some(ToolName::Custom { namespace, name }) => Kind::Custom(Tool { call_id, namespace, name }),
-            Some(ToolName::Function { namespace, name }) => Kind::Function(Tool { call_id, namespace, name }),
-            None => Kind::Function(Tool { call_id, namespace: None, name: name.into() }),
-        };
-        let item = self.open(kind, sink)?;
-        if let Some(call) = self.calls.get_mut(at) {
-            call.item = Some(item);
-        }
-        self.add_to(item, &early, sink)?;
-        self.add_to(item, arguments, sink)
-    }
-
-    fn keep(&mut self, bytes: usize) -> Result<(), UpstreamFault> {
+    pub(super) fn keep(&mut self, bytes: usize) -> Result<(), UpstreamFault> {
         self.kept_bytes += bytes;
         if self.kept_bytes > ANSWER_BYTES_MAX {
             let why = format!("the provider's answer is over {ANSWER_BYTES_MAX} bytes: ask for fewer tokens");
@@ -330,21 +268,6 @@ fn kind_of(part: Part) -> Kind {
 
 fn no_answer() -> UpstreamFault {
     UpstreamFault::server("the provider sent something that is no chat answer")
-}
-
-/// Whether a piece that its id does not place can only be the beginning of another call than `call`: it names a
-/// function and brings arguments though `call` has all of its own, or it is not numbered and names another function.
-fn begins_anew(call: &Call, items: &[Item], piece: &ToolPiece<'_>, name: &str, arguments: &str) -> bool {
-    if name.is_empty() || call.name.is_empty() {
-        return false;
-    }
-    if piece.index.0.is_none() && *call.name != *name {
-        return true;
-    }
-    let text = call.item.and_then(|at| items.get(at)).map_or("", |item| &item.text);
-    !arguments.trim().is_empty()
-        && text.trim_end().ends_with('}')
-        && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// A freeform tool's input, out of the wrapper that functions need. What is no wrapper is the input itself.
