@@ -65,6 +65,8 @@ struct Inner {
     runtimes: reconcile::Runtimes,
     /// One for each log that is being read.
     log_readers: Arc<Semaphore>,
+    adapters: reconcile::Adapters,
+    hurry: discovery::Hurry,
     /// Held by a rotation: there is one at a time.
     rotating: tokio::sync::Mutex<()>,
 }
@@ -143,6 +145,8 @@ impl Registry {
                 client,
                 runtimes,
                 log_readers,
+                adapters: reconcile::Adapters::default(),
+                hurry: discovery::Hurry::default(),
                 rotating,
             }),
         })

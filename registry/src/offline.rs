@@ -12,7 +12,7 @@ use proto_shared::Keys;
 use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Error;
-use crate::files::PASSING;
+use crate::files::{ADAPTERS, PASSING};
 use crate::store::backup::{self, CopyError};
 use crate::store::lock::DataLock;
 use crate::store::rotation::{self, Verified};
@@ -174,8 +174,10 @@ fn copy_files(top: &Path, to: &Path) -> Result<(u64, u64), BackupError> {
         for entry in entries {
             let entry = entry.map_err(at)?;
             let (kind, target) = (entry.file_type().map_err(at)?, to.join(entry.file_name()));
-            // What is half done belongs to no moment.
-            if from == top && entry.file_name().to_string_lossy().starts_with(PASSING) {
+            // What is half done belongs to no moment, and what servers are shown is made anew.
+            let name = entry.file_name();
+            let is_passing = |name: &str| name.starts_with(PASSING) || name == ADAPTERS;
+            if from == top && is_passing(&name.to_string_lossy()) {
                 continue;
             }
             if kind.is_dir() {

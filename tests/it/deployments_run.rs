@@ -35,7 +35,7 @@ async fn chat(gateway: &Serving) -> u16 {
     gateway.post("/v1/chat/completions", &body).await.map_or(0, |reply| reply.status.as_u16())
 }
 
-async fn provider_url(at: &At, name: &str) -> String {
+pub async fn provider_url(at: &At, name: &str) -> String {
     at.json(&format!("provider get {name}")).await["host_url"].as_str().unwrap().to_owned()
 }
 

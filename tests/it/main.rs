@@ -15,6 +15,7 @@ mod drain;
 mod durability;
 mod files;
 mod kills;
+mod lora;
 mod openapi;
 mod raw_http;
 mod roles;

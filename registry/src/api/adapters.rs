@@ -173,7 +173,9 @@ async fn store(
         let workspace = workspaces::require_target(write, workspace.as_str())?;
         adapters::insert(write, &workspace, &Draft { name, project: None, description, body })
     });
-    Ok(reply::written(StatusCode::CREATED, made.await?, Adapter::from))
+    let made = made.await?;
+    registry.inner.adapters.wake();
+    Ok(reply::written(StatusCode::CREATED, made, Adapter::from))
 }
 
 /// An adapter without files is of no use. What lies elsewhere can't be looked at.
@@ -253,7 +255,9 @@ async fn change_one(
         change.apply(&mut adapter);
         stored::update::<Adapters>(write, &adapter)
     });
-    Ok(reply::written(StatusCode::OK, updated.await?, Adapter::from))
+    let updated = updated.await?;
+    registry.inner.adapters.wake();
+    Ok(reply::written(StatusCode::OK, updated, Adapter::from))
 }
 
 #[utoipa::path(
@@ -281,5 +285,6 @@ async fn delete_one(registry: &Registry, workspace: String, model: Option<String
         .store
         .write(move |write| adapters::delete(write, &workspace, model.as_deref(), &name))
         .await?;
+    registry.inner.adapters.wake();
     Ok(reply::deleted(&deleted))
 }

@@ -206,6 +206,7 @@ async fn upload(
             tokio::task::spawn_blocking(move || received.place(&id, at)).await.map_err(FileError::from)??;
         keep_if_owned(&registry, &fileset).await?;
         findings::renew(&registry, &fileset, &path).await?;
+        registry.inner.adapters.wake();
         Ok::<_, Error>(File::new(&fileset, file, None))
     });
     let file = placing.await.map_err(FileError::from)??;
@@ -246,6 +247,7 @@ async fn delete(
     let removed = registry.inner.files.remove(&fileset.id, path.clone()).await;
     let file = removed.map_err(missing(&fileset, &path))?;
     findings::renew(&registry, &fileset, &path).await?;
+    registry.inner.adapters.wake();
     Ok(reply::object(StatusCode::OK, File::new(&fileset, file, None)))
 }
 

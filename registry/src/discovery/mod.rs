@@ -11,6 +11,8 @@
 //! - Nothing is written when nothing changed.
 
 mod address;
+mod hurry;
+mod own;
 mod probe;
 mod schedule;
 mod tls;
@@ -30,6 +32,8 @@ use crate::domain::routes::KeyedProvider;
 use crate::error::Error;
 use crate::server::stopped;
 use crate::store::providers;
+pub use hurry::Hurry;
+pub use own::call;
 pub use probe::{Client, get_status};
 use schedule::{Due, Lane, Outcome, Schedule};
 pub use verdict::Failure;
@@ -67,6 +71,9 @@ pub async fn run(registry: Registry, mut stop: watch::Receiver<bool>) {
             changed = published.changed() => if changed.is_err() { return },
             Some(Ok(finished)) = looks.join_next() => {
                 schedule.finished(finished.seq, finished.revision, finished.outcome, now());
+            }
+            taken = registry.inner.hurry.taken() => {
+                taken.into_iter().for_each(|seq| schedule.hurry(seq, now()));
             }
             () = tokio::time::sleep_until(Instant::from_std(wake)) => {}
         }

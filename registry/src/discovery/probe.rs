@@ -1,6 +1,7 @@
 //! One look at a provider: `GET …/v1/models`, as the gateway would send it. Redirects are not
 //! followed, bodies are not repeated anywhere.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,7 +29,7 @@ use crate::domain::routes::KeyedProvider;
 use crate::store::OpenError;
 
 const MODELS_TAIL: &str = "v1/models";
-const AGENT: &str = concat!("nimgate/", env!("CARGO_PKG_VERSION"));
+pub(super) const AGENT: &str = concat!("nimgate/", env!("CARGO_PKG_VERSION"));
 
 /// What probes need.
 pub struct Client {
@@ -146,13 +147,14 @@ async fn head(stream: TcpStream, request: Request<Empty<Bytes>>) -> Result<Statu
 }
 
 /// Sends the request on a connection of its own. The body is read only where it is wanted.
-async fn exchange<S>(
+pub(super) async fn exchange<S, B>(
     stream: S,
-    request: Request<Empty<Bytes>>,
+    request: Request<B>,
     bytes_max: usize,
 ) -> Result<(StatusCode, Bytes), Failure>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    B: hyper::body::Body<Data = Bytes, Error = Infallible> + 'static,
 {
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|_| Failure::Protocol)?;

@@ -45,6 +45,8 @@ enum Next {
     At(Instant),
     /// Somebody is looking.
     Looking,
+    /// The same, and what is seen may be out of date already.
+    LookingAgain,
 }
 
 pub struct Schedule {
@@ -66,7 +68,9 @@ impl Schedule {
                 None => fresh,
                 Some(known) if known.revision == revision => known,
                 // A look that is under way is of the old revision; it is looked at again after it.
-                Some(Entry { next: Next::Looking, .. }) => Entry { next: Next::Looking, ..fresh },
+                Some(Entry { next: Next::Looking | Next::LookingAgain, .. }) => {
+                    Entry { next: Next::Looking, ..fresh }
+                }
                 Some(_) => fresh,
             };
             present.insert(seq, entry);
@@ -91,16 +95,26 @@ impl Schedule {
     pub fn next_due(&self) -> Option<Instant> {
         let times = self.entries.values().filter_map(|entry| match entry.next {
             Next::At(at) => Some(at),
-            Next::Looking => None,
+            Next::Looking | Next::LookingAgain => None,
         });
         times.min()
+    }
+
+    /// It is due now, and once more when somebody is looking already.
+    pub fn hurry(&mut self, seq: i64, now: Instant) {
+        if let Some(entry) = self.entries.get_mut(&seq) {
+            entry.next = match entry.next {
+                Next::At(_) => Next::At(now),
+                Next::Looking | Next::LookingAgain => Next::LookingAgain,
+            };
+        }
     }
 
     /// Takes in how a look at `revision` ended.
     pub fn finished(&mut self, seq: i64, revision: i64, outcome: Outcome, now: Instant) {
         let interval = self.interval;
         let Some(entry) = self.entries.get_mut(&seq) else { return };
-        if entry.revision != revision {
+        if entry.revision != revision || matches!(entry.next, Next::LookingAgain) {
             entry.next = Next::At(now);
             return;
         }
@@ -193,6 +207,22 @@ mod tests {
         assert!(s.take_due(now).is_empty(), "one look at a time");
         s.finished(1, 1, Outcome::Failing, now);
         assert_eq!(s.take_due(now), [Due { seq: 1, lane: Lane::Fresh, failures: 0 }]);
+    }
+
+    #[test]
+    fn a_hurried_provider_is_due_at_once_and_again_after_a_look_that_is_under_way() {
+        let now = Instant::now();
+        let mut s = schedule(now, &[(1, 1)]);
+        s.take_due(now);
+        s.hurry(1, now);
+        s.hurry(9, now);
+        assert!(s.take_due(now).is_empty(), "one look at a time");
+        s.finished(1, 1, Outcome::Working, now);
+        assert_eq!(s.take_due(now).len(), 1);
+        s.finished(1, 1, Outcome::Working, now);
+        assert!(s.take_due(now).is_empty());
+        s.hurry(1, now);
+        assert_eq!(s.take_due(now).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! An adapter: weights that change a base model, such as a LoRA.
 
+pub mod placement;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

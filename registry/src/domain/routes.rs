@@ -12,7 +12,7 @@ use proto_shared::{
 
 use super::model::prefer;
 use super::virtual_model::{Target, VirtualRoute};
-use super::{Provider, ProviderStatus};
+use super::{Provider, ProviderStatus, Reference};
 
 /// A provider with the key it uses.
 #[derive(Debug)]
@@ -55,6 +55,27 @@ pub struct Catalogue {
     /// Newest first.
     pub virtual_models: Vec<VirtualRoute>,
     pub orders: Vec<ProviderOrder>,
+    /// By the id under which servers list them.
+    pub adapters: HashMap<String, AdapterNames>,
+}
+
+/// An adapter and the model that it changes: what it may be called beside the id under which servers list it.
+#[derive(Debug)]
+pub struct AdapterNames {
+    pub adapter: Reference,
+    pub base: Reference,
+}
+
+impl AdapterNames {
+    /// In requests to this workspace: as clients of the platform put it together, and by its own name.
+    fn within(&self, workspace: &WorkspaceName) -> impl Iterator<Item = String> {
+        let Self { adapter, base } = self;
+        let is_own = |named: &Reference| named.workspace(workspace) == workspace;
+        let base_name =
+            if is_own(base) { base.name().to_string() } else { base.within(workspace).to_string() };
+        let composite = format!("{base_name}&adapters/{}", adapter.within(workspace));
+        [Some(composite), is_own(adapter).then(|| adapter.name().to_string())].into_iter().flatten()
+    }
 }
 
 /// A model whose owner wants some of its providers to come first.
@@ -75,7 +96,7 @@ pub fn snapshot(
     providers: &[Arc<KeyedProvider>],
     catalogue: &Catalogue,
 ) -> RouteSnapshot {
-    let served = Served::new(providers, &catalogue.orders);
+    let served = Served::new(providers, catalogue);
     RouteSnapshot {
         format: SNAPSHOT_FORMAT,
         installation: installation.to_owned(),
@@ -88,6 +109,7 @@ pub fn snapshot(
 
 /// Who serves each model, in the order in which they are tried.
 struct Served<'p> {
+    adapters: &'p HashMap<String, AdapterNames>,
     models: HashMap<(&'p str, &'p str), Vec<Server<'p>>>,
 }
 
@@ -97,7 +119,8 @@ struct Server<'p> {
 }
 
 impl<'p> Served<'p> {
-    fn new(providers: &'p [Arc<KeyedProvider>], orders: &'p [ProviderOrder]) -> Self {
+    fn new(providers: &'p [Arc<KeyedProvider>], catalogue: &'p Catalogue) -> Self {
+        let Catalogue { virtual_models: _, orders, adapters } = catalogue;
         let mut models: HashMap<_, Vec<Server<'p>>> = HashMap::with_capacity(providers.len());
         for keyed in providers.iter().filter(|keyed| !keyed.provider.withheld) {
             let provider = &keyed.provider;
@@ -113,7 +136,7 @@ impl<'p> Served<'p> {
                 prefer(servers, providers, |by| (&by.provider.workspace, by.provider.name.as_str()));
             }
         }
-        Self { models }
+        Self { adapters, models }
     }
 
     fn of(&self, workspace: &'p WorkspaceName, model: &'p str) -> &[Server<'p>] {
@@ -137,7 +160,10 @@ impl<'p> Served<'p> {
         });
         // Upstream ids belong to the name they normalise to, wherever that leads.
         let is_plain = *target == Target::Own && middleware.is_empty();
-        let aliases = (!is_plain).then(|| own.iter().map(|by| by.served_name.to_owned()).collect());
+        let adapters = own.iter().filter_map(|by| self.adapters.get(by.served_name));
+        let more: Vec<_> = adapters.flat_map(|names| names.within(workspace)).collect();
+        let ids = own.iter().map(|by| by.served_name.to_owned());
+        let aliases = (!is_plain || !more.is_empty()).then(|| ids.chain(more).collect());
         ModelRoute {
             workspace: workspace.clone(),
             name: name.clone(),

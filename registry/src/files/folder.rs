@@ -16,7 +16,8 @@ use super::FileError;
 use super::path::FilePath;
 
 const FOLDER: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
-const OWNER_ONLY: Mode = Mode::RWXU;
+/// Containers run as users of their own. All others of this host are kept out by the folder above: [`super::make_folder`].
+const READ_BY_ALL: [Mode; 2] = [Mode::from_raw_mode(0o755), Mode::from_raw_mode(0o644)];
 
 /// An open folder.
 #[derive(Debug)]
@@ -40,8 +41,15 @@ impl Folder {
 
     /// Enters it, and makes it before when it is not there.
     pub fn enter_or_make(&self, name: &str) -> Result<Self, FileError> {
-        match fs::mkdirat(&self.0, name, OWNER_ONLY) {
-            Ok(()) | Err(Errno::EXIST) => self.enter(name),
+        let [for_folders, _] = READ_BY_ALL;
+        match fs::mkdirat(&self.0, name, for_folders) {
+            Ok(()) => {
+                let made = self.enter(name)?;
+                // Whatever the process's mask took away.
+                fs::fchmod(&made.0, for_folders)?;
+                Ok(made)
+            }
+            Err(Errno::EXIST) => self.enter(name),
             Err(error) => Err(error.into()),
         }
     }
@@ -55,7 +63,83 @@ impl Folder {
     /// Makes a file that nobody else has.
     pub fn make_file(&self, name: &str) -> Result<File, FileError> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        Ok(fs::openat(&self.0, name, flags, Mode::RUSR | Mode::WUSR)?.into())
+        let [_, for_files] = READ_BY_ALL;
+        let file = fs::openat(&self.0, name, flags, for_files)?;
+        fs::fchmod(&file, for_files)?;
+        Ok(file.into())
+    }
+
+    /// Another name for a file of `from`: both are the same file from now on.
+    pub fn link_from(&self, from: &Self, name: &str) -> Result<(), FileError> {
+        Ok(fs::linkat(&from.0, name, &self.0, name, AtFlags::empty())?)
+    }
+
+    /// What was made in other times, or came back from a backup, is readable by all too; that of everything below.
+    pub fn make_readable(&self) -> Result<(), FileError> {
+        let [for_folders, _] = READ_BY_ALL;
+        fs::fchmod(&self.0, for_folders)?;
+        for (name, entry) in self.entries()? {
+            let done = match entry {
+                Entry::File(_) => self.make_file_readable(&name),
+                Entry::Folder => self.enter(&name).and_then(|folder| folder.make_readable()),
+            };
+            match done {
+                // It went away meanwhile.
+                Err(FileError::NotFound) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    pub fn make_file_readable(&self, name: &str) -> Result<(), FileError> {
+        let [_, for_files] = READ_BY_ALL;
+        let file = self.open_file(name)?;
+        let is_done = Mode::from_raw_mode(fs::fstat(&file)?.st_mode).contains(for_files);
+        if is_done { Ok(()) } else { Ok(fs::fchmod(&file, for_files)?) }
+    }
+
+    /// Removes what has this name, with all that is below.
+    pub fn remove_all(&self, name: &str) -> Result<(), FileError> {
+        let folder = match self.look(name.as_ref())? {
+            Some(Entry::Folder) => self.enter(name)?,
+            Some(Entry::File(_)) | None => return self.remove_file(name),
+        };
+        for entry in Dir::read_from(&folder.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let Some(name) = name.to_str().filter(|name| !matches!(*name, "." | "..")) else { continue };
+            folder.remove_all(name)?;
+        }
+        Ok(fs::unlinkat(&self.0, name, AtFlags::REMOVEDIR)?)
+    }
+
+    /// The names of the folders in it.
+    pub fn folders_here(&self) -> Result<Vec<String>, FileError> {
+        let entries = self.entries()?.into_iter();
+        Ok(entries.filter(|(_, entry)| matches!(entry, Entry::Folder)).map(|(name, _)| name).collect())
+    }
+
+    /// Files and folders in it. What has no name of ours was not made here.
+    fn entries(&self) -> Result<Vec<(String, Entry)>, FileError> {
+        let mut found = Vec::new();
+        for entry in Dir::read_from(&self.0)? {
+            let entry = entry?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            let Some(text) = name.to_str().filter(|name| !matches!(*name, "." | "..")) else { continue };
+            match self.look(name) {
+                Ok(Some(entry)) => found.push((text.to_owned(), entry)),
+                // It went away meanwhile, or is nothing of ours.
+                Ok(None) | Err(FileError::NotFound) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(found)
+    }
+
+    /// The number of the file itself, whatever it is called.
+    pub fn inode(&self, name: &str) -> Result<u64, FileError> {
+        Ok(fs::statat(&self.0, name, AtFlags::SYMLINK_NOFOLLOW)?.st_ino)
     }
 
     /// What stands there; `None` for what is neither file nor folder.

@@ -7,9 +7,12 @@
 //! - Nothing outside a fileset's folder is reached: no links, no `..`, checked paths only.
 //! - No file is held in memory; transfers hold one buffer each, and their number is limited.
 //! - What is half done lies in `files/.passing` and is swept at the next start.
+//! - Whoever gets to a file may read it, as containers run as users of their own. The folder of all files lets nobody in
+//!   but its owner; a container has a part of it mounted, and need not pass there.
 //!
 //! Absent on purpose: files of remote filesets. They are not fetched here.
 
+mod adapters;
 mod download;
 mod error;
 mod folder;
@@ -18,14 +21,15 @@ mod range;
 mod upload;
 
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::fs::{DirBuilder, File, Permissions};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+pub use adapters::ADAPTERS;
 pub use download::body;
 pub use error::FileError;
 pub use path::FilePath;
@@ -71,6 +75,11 @@ impl FileStore {
     pub fn open(data_dir: &Path, config: &FilesConfig, ids: &HashSet<String>) -> std::io::Result<Self> {
         let root = data_dir.join("files");
         sweep(&root, ids)?;
+        match std::fs::set_permissions(&root, Permissions::from_mode(0o700)) {
+            // It is made like that with the first file.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            closed => closed?,
+        }
         Ok(Self {
             root: Arc::new(root),
             uploads: Arc::new(Semaphore::new(config.uploads_max)),
@@ -78,6 +87,11 @@ impl FileStore {
             file_bytes_max: config.file_bytes_max,
             idle_timeout: config.idle_timeout,
         })
+    }
+
+    /// The folder of all files.
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     pub async fn list(&self, id: &EntityId, below: Option<FilePath>) -> Result<Vec<FileInfo>, FileError> {

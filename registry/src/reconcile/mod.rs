@@ -6,6 +6,7 @@
 //!
 //! Absent on purpose: a memory of what was planned.
 
+mod adapters;
 mod apply;
 mod deployments;
 mod instance_spec;
@@ -23,6 +24,7 @@ use crate::domain::observed::Observed;
 use crate::error::Error;
 use crate::server::stopped;
 use crate::store::reconciling;
+pub use adapters::Adapters;
 use deployments::Daemon;
 pub use deployments::{Runtimes, logs};
 use plan::{Records, Runtime};

@@ -1,5 +1,7 @@
 //! Adapters.
 
+use std::collections::HashMap;
+
 use proto_shared::WorkspaceName;
 use rusqlite::Connection;
 
@@ -8,8 +10,10 @@ use super::writer::Write;
 use super::{filesets, models};
 use crate::domain::adapter::AdapterBody;
 use crate::domain::document::Draft;
+use crate::domain::fileset::Storage;
 use crate::domain::filter::{Field, FieldKind};
-use crate::domain::{Document, ListRules};
+use crate::domain::routes::AdapterNames;
+use crate::domain::{Document, EntityId, ListRules, Reference, launch};
 use crate::error::Error;
 
 pub struct Adapters;
@@ -58,11 +62,13 @@ pub fn insert(
     let model = &draft.body.model;
     models::document(write, model.workspace(workspace).as_str(), model.name().as_str())?;
     filesets::referred(write, workspace, &draft.body.fileset)?;
+    write.touch_models()?;
     documents::insert::<Adapters>(write, workspace, draft)
 }
 
 pub fn delete(write: &Write<'_>, workspace: &str, model: Option<&str>, name: &str) -> Result<(), Error> {
     get(write, workspace, model, name)?;
+    write.touch_models()?;
     documents::delete::<Adapters>(write, workspace, name).map(drop)
 }
 
@@ -78,4 +84,41 @@ pub fn of_model(
         "json_extract(body, '$.model') = ?1",
         [format!("{workspace}/{model}")],
     )
+}
+
+/// An adapter that may be used: the folder in which servers find it, and the fileset with its files; none when that is not
+/// here.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    pub folder: String,
+    pub fileset: Option<EntityId>,
+}
+
+/// Those of the model entity `workspace/name`, the oldest first.
+pub fn wanted(connection: &Connection, model: &str) -> Result<Vec<Wanted>, Error> {
+    let Some((workspace, name)) = model.split_once('/') else { return Ok(Vec::new()) };
+    let mut found = Vec::new();
+    for adapter in of_model(connection, workspace, name)? {
+        let Some(folder) = launch::adapter_folder(&adapter) else { continue };
+        let fileset = filesets::find(connection, &adapter.workspace, &adapter.body.fileset)?;
+        let is_here = |fileset: &filesets::Fileset| matches!(fileset.body.storage, Storage::Local(_));
+        found.push(Wanted { folder, fileset: fileset.filter(is_here).map(|fileset| fileset.id) });
+    }
+    Ok(found)
+}
+
+/// Of all adapters, by the id under which servers list them.
+pub fn names(connection: &Connection) -> Result<HashMap<String, AdapterNames>, Error> {
+    let mut statement = connection
+        .prepare_cached("SELECT workspace || '/' || name, json_extract(body, '$.model') FROM adapters")?;
+    let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let mut names = HashMap::new();
+    for row in rows {
+        let (adapter, base): (String, String) = row?;
+        let read = (Reference::try_from(adapter), Reference::try_from(base));
+        // One damaged row must not stop the routes of all others.
+        let (Ok(adapter), Ok(base)) = read else { continue };
+        names.insert(launch::listed_as(&adapter), AdapterNames { adapter, base });
+    }
+    Ok(names)
 }

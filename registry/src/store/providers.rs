@@ -102,6 +102,21 @@ pub fn find(connection: &Connection, workspace: &str, name: &str) -> Result<Opti
         .transpose()
 }
 
+/// Those through which a deployment is reached.
+pub fn of_deployment(
+    connection: &Connection,
+    workspace: &str,
+    deployment: &str,
+) -> Result<Vec<Provider>, Error> {
+    connection
+        .prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM providers WHERE workspace = ?1 AND model_deployment_id = ?2"
+        ))?
+        .query_map([workspace, &format!("{workspace}/{deployment}")], decode)?
+        .map(|row| with_models(connection, row?))
+        .collect()
+}
+
 pub fn by_seq(connection: &Connection, seq: i64) -> Result<Option<Provider>, Error> {
     connection
         .prepare_cached(&format!("SELECT {COLUMNS} FROM providers WHERE seq = ?1"))?

@@ -7,7 +7,7 @@ use proto_shared::WorkspaceName;
 use rusqlite::Connection;
 
 use super::page::parsed;
-use super::{models, providers, secrets, virtual_models};
+use super::{adapters, models, providers, secrets, virtual_models};
 use crate::domain::routes::{Catalogue, KeyedProvider};
 use crate::error::Error;
 
@@ -63,6 +63,7 @@ impl RouteCache {
         let catalogue = Arc::new(Catalogue {
             virtual_models: virtual_models::routes(connection)?,
             orders: models::orders(connection)?,
+            adapters: adapters::names(connection)?,
         });
         self.catalogue = Some((of, Arc::clone(&catalogue)));
         Ok(catalogue)

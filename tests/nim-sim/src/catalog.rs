@@ -2,6 +2,8 @@
 
 use crate::options::Lora;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
 const MAX_MODEL_LEN: u32 = 131_072;
 /// LoRA adapters at one time; more are refused.
@@ -17,6 +19,17 @@ impl Catalog {
         self.models.first().map_or(crate::DEFAULT_MODEL, String::as_str)
     }
 
+    /// Takes over what was found in `source`, and forgets what was found there before.
+    pub fn find_loras(&mut self, source: &Path, found: &BTreeMap<String, PathBuf>) {
+        let base = self.base().to_owned();
+        self.loras.retain(|lora| !Path::new(&lora.root).starts_with(source));
+        self.loras.extend(found.iter().take(MAX_LORAS).map(|(id, path)| Lora {
+            id: id.clone(),
+            parent: base.clone(),
+            root: path.to_string_lossy().into_owned(),
+        }));
+    }
+
     pub fn serves(&self, id: &str) -> bool {
         self.models.iter().any(|model| model == id) || self.loras.iter().any(|lora| lora.id == id)
     }
@@ -24,9 +37,8 @@ impl Catalog {
     /// All cards in vLLM's form: an adapter has its base as `parent` and its path as `root`.
     pub fn cards(&self, created_s: u64) -> Vec<Value> {
         let bases = self.models.iter().map(|id| card(id, id, None, created_s));
-        let loras = self.loras.iter().map(|lora| {
-            card(&lora.id, &format!("/loras/{}", lora.id), Some(lora.parent.as_str()), created_s)
-        });
+        let loras =
+            self.loras.iter().map(|lora| card(&lora.id, &lora.root, Some(lora.parent.as_str()), created_s));
         bases.chain(loras).collect()
     }
 }

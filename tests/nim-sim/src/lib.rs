@@ -26,6 +26,7 @@ mod error;
 pub mod fault;
 mod inbox;
 mod inference;
+mod loras;
 mod options;
 mod record;
 mod routes;
@@ -40,6 +41,7 @@ mod tls;
 mod websocket;
 
 pub use fault::{Fault, FaultError};
+pub use loras::{LoraError, LoraSource};
 pub use options::{DEFAULT_MODEL, Lora, SimOptions};
 pub use record::{Outcome, Recorded, WaitTimeout};
 pub use server::Sim;

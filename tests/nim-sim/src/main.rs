@@ -4,10 +4,12 @@ mod misbehaviour;
 
 use clap::Parser;
 use misbehaviour::Misbehaviour;
-use nim_sim::{Lora, Sim, SimOptions};
+use nim_sim::{Lora, LoraSource, Sim, SimOptions};
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// A simulated NIM / vLLM model server: real HTTP, no model.
@@ -29,6 +31,12 @@ struct Args {
     /// A LoRA adapter: ID, or ID=BASE (repeat for several)
     #[arg(long = "lora")]
     loras: Vec<String>,
+    /// A folder with an adapter in each of its folders; one that is half written ends the server
+    #[arg(long, env = "NIM_PEFT_SOURCE")]
+    lora_source: Option<PathBuf>,
+    /// How often it is looked into after the start, in seconds (0: never)
+    #[arg(long, env = "NIM_PEFT_REFRESH_INTERVAL", default_value_t = 0)]
+    lora_refresh_s: u64,
     /// How long the model pretends to load
     #[arg(long, default_value_t = 0)]
     ready_after_ms: u64,
@@ -59,6 +67,10 @@ impl Args {
         SimOptions {
             listen,
             loras: loras.collect(),
+            lora_source: self.lora_source.map(|folder| LoraSource {
+                folder,
+                refresh: (self.lora_refresh_s > 0).then(|| Duration::from_secs(self.lora_refresh_s)),
+            }),
             models: self.models,
             ready_after_ms: self.ready_after_ms,
             token_ms: self.token_ms,
@@ -104,6 +116,10 @@ async fn run(args: Args) -> io::Result<ExitCode> {
             }
         } => ExitCode::SUCCESS,
         _ = interrupt.recv() => ExitCode::SUCCESS,
+        error = sim.follow_loras() => {
+            eprintln!("nim-sim: {error}");
+            ExitCode::FAILURE
+        }
     };
     sim.shutdown().await;
     Ok(code)

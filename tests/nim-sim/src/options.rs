@@ -1,5 +1,6 @@
 //! What a simulated server is started with.
 
+use crate::loras::LoraSource;
 use std::net::{Ipv4Addr, SocketAddr};
 
 /// The model served when none is named.
@@ -11,11 +12,15 @@ pub struct Lora {
     pub id: String,
     /// The base model's id.
     pub parent: String,
+    /// Where it was loaded from.
+    pub root: String,
 }
 
 impl Lora {
     pub fn new(id: impl Into<String>, parent: impl Into<String>) -> Self {
-        Self { id: id.into(), parent: parent.into() }
+        let id = id.into();
+        let root = format!("/loras/{id}");
+        Self { id, parent: parent.into(), root }
     }
 }
 
@@ -26,6 +31,8 @@ pub struct SimOptions {
     /// The model ids served, the first being the base model.
     pub models: Vec<String>,
     pub loras: Vec<Lora>,
+    /// A folder with more of them. What is half written there is an error, see [`crate::Sim::follow_loras`].
+    pub lora_source: Option<LoraSource>,
     /// Until then `/v1/health/ready`, the model list and inference answer 503, as a loading NIM does.
     pub ready_after_ms: u64,
     /// The pause between two streamed tokens.
@@ -44,6 +51,7 @@ impl Default for SimOptions {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             models: vec![DEFAULT_MODEL.to_owned()],
             loras: Vec::new(),
+            lora_source: None,
             ready_after_ms: 0,
             token_ms: 0,
             tls: None,

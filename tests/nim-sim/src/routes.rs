@@ -6,13 +6,14 @@ use crate::fault::Fault;
 use crate::inbox::Inbox;
 use crate::options::Lora;
 use crate::state::Shared;
-use crate::{embeddings, inference, websocket};
+use crate::{embeddings, inference, loras, websocket};
 use http::header::AUTHORIZATION;
 use http::request::Parts;
 use http::{Method, StatusCode};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
+use std::path::PathBuf;
 
 const NOTICE: &str =
     "This is nim-sim, a simulation of a NIM. No model is behind it; replies repeat the request.";
@@ -164,31 +165,39 @@ fn metrics(_: &Ask<'_>, shared: &Shared) -> Answer {
 #[derive(Deserialize)]
 struct LoraRequest {
     lora_name: String,
+    /// Absent: there is nothing to look at.
+    lora_path: Option<PathBuf>,
 }
 
-fn lora_name(ask: &Ask<'_>) -> Result<String, Refusal> {
-    serde_json::from_slice::<LoraRequest>(&ask.inbox.bytes)
-        .map(|request| request.lora_name)
+fn lora_request(ask: &Ask<'_>) -> Result<LoraRequest, Refusal> {
+    serde_json::from_slice(&ask.inbox.bytes)
         .map_err(|error| Refusal::bad_request(Some("lora_name"), error.to_string()))
 }
 
 fn load_lora(ask: &Ask<'_>, shared: &Shared) -> Answer {
-    lora_name(ask).and_then(|name| load(&name, shared)).unwrap_or_else(Answer::from)
+    lora_request(ask).and_then(|request| load(request, shared)).unwrap_or_else(Answer::from)
 }
 
-fn load(name: &str, shared: &Shared) -> Result<Answer, Refusal> {
+fn load(request: LoraRequest, shared: &Shared) -> Result<Answer, Refusal> {
+    let LoraRequest { lora_name: name, lora_path } = request;
+    if let Some(path) = &lora_path {
+        loras::check(path).map_err(|error| Refusal::bad_request(Some("lora_path"), error.to_string()))?;
+    }
     let mut catalog = shared.catalog.write();
-    if catalog.serves(name) || catalog.loras.len() >= MAX_LORAS {
+    if catalog.serves(&name) || catalog.loras.len() >= MAX_LORAS {
         let message = format!("`{name}` is loaded already, or there are {MAX_LORAS} adapters");
         return Err(Refusal::bad_request(Some("lora_name"), message));
     }
-    let lora = Lora::new(name, catalog.base());
+    let mut lora = Lora::new(name.as_str(), catalog.base());
+    if let Some(path) = lora_path {
+        lora.root = path.to_string_lossy().into_owned();
+    }
     catalog.loras.push(lora);
     Ok(Answer::text(format!("Success: LoRA adapter '{name}' added successfully.")))
 }
 
 fn unload_lora(ask: &Ask<'_>, shared: &Shared) -> Answer {
-    lora_name(ask).and_then(|name| unload(&name, shared)).unwrap_or_else(Answer::from)
+    lora_request(ask).and_then(|request| unload(&request.lora_name, shared)).unwrap_or_else(Answer::from)
 }
 
 fn unload(name: &str, shared: &Shared) -> Result<Answer, Refusal> {

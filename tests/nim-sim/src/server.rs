@@ -1,6 +1,7 @@
 //! The listening side: accepts, keeps count, and ends everything at once.
 
 use crate::fault::FaultError;
+use crate::loras::{LoraError, LoraSource};
 use crate::options::{Lora, SimOptions};
 use crate::record::{Recorded, WaitTimeout};
 use crate::service;
@@ -34,6 +35,7 @@ pub struct Sim {
     addr: SocketAddr,
     scheme: &'static str,
     shared: Arc<Shared>,
+    lora_source: Option<LoraSource>,
     stop: watch::Sender<bool>,
     accepting: JoinHandle<()>,
 }
@@ -43,13 +45,16 @@ impl Sim {
     pub async fn start(options: SimOptions) -> io::Result<Self> {
         let shared =
             Arc::new(Shared::new(&options).map_err(|e| io::Error::new(io::ErrorKind::InvalidInput, e))?);
+        if let Some(source) = &options.lora_source {
+            shared.find_loras(&source.folder).map_err(io::Error::other)?;
+        }
         let acceptor = Acceptor::new(options.tls.as_ref())?;
         let listener = TcpListener::bind(options.listen).await?;
         let addr = listener.local_addr()?;
         let scheme = acceptor.scheme();
         let (stop, stopped) = watch::channel(false);
         let accepting = tokio::spawn(accept(listener, acceptor, Arc::clone(&shared), stopped));
-        Ok(Self { addr, scheme, shared, stop, accepting })
+        Ok(Self { addr, scheme, shared, lora_source: options.lora_source, stop, accepting })
     }
 
     pub fn addr(&self) -> SocketAddr {
@@ -99,6 +104,18 @@ impl Sim {
 
     pub fn set_loras(&self, loras: Vec<Lora>) {
         self.shared.catalog.write().loras = loras;
+    }
+
+    /// Looks for adapters again and again, and ends with the first that is half written.
+    pub async fn follow_loras(&self) -> LoraError {
+        let refreshed = self.lora_source.as_ref().and_then(|source| Some((source, source.refresh?)));
+        let Some((source, refresh)) = refreshed else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(refresh).await;
+            if let Err(error) = self.shared.find_loras(&source.folder) {
+                return error;
+            }
+        }
     }
 
     /// Ends the server; when this returns the port is free and every connection closed.

@@ -2,11 +2,13 @@
 
 use crate::catalog::Catalog;
 use crate::fault::{Fault, FaultError, Scope};
+use crate::loras::{self, LoraError};
 use crate::options::SimOptions;
 use crate::record::Recorder;
 use crate::script::Script;
 use parking_lot::{Mutex, RwLock};
 use serde::Serialize;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -54,6 +56,12 @@ impl Shared {
             ready_override: Mutex::new(None),
             fault: Mutex::new(fault),
         })
+    }
+
+    pub fn find_loras(&self, source: &Path) -> Result<(), LoraError> {
+        let found = loras::scan(source)?;
+        self.catalog.write().find_loras(source, &found);
+        Ok(())
     }
 
     pub fn is_ready(&self) -> bool {

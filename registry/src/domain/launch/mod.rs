@@ -159,7 +159,19 @@ pub fn lora_refresh(spec: &DeploymentSpec) -> Duration {
 /// The folder of an adapter below the one that engines look into, and so the id under which they list it. None for
 /// one that may not be used.
 pub fn adapter_folder(adapter: &Document<AdapterBody>) -> Option<String> {
-    adapter.body.enabled.then(|| format!("{}--{}", adapter.workspace, adapter.name))
+    let named = || listed_as(&Reference::to(&adapter.workspace, adapter.name.clone()));
+    adapter.body.enabled.then(named)
+}
+
+/// The id of an adapter, named with its workspace, in the lists of servers: no name has a slash or two dashes in it.
+pub fn listed_as(adapter: &Reference) -> String {
+    adapter.to_string().replace('/', "--")
+}
+
+/// The adapter that such a folder is of.
+pub fn adapter_of_folder(folder: &str) -> Option<Reference> {
+    let (workspace, name) = folder.split_once("--")?;
+    Reference::try_from(format!("{workspace}/{name}")).ok()
 }
 
 #[cfg(test)]

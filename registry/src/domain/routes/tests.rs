@@ -49,7 +49,7 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
 }
 
 fn routes(virtual_models: Vec<VirtualRoute>, orders: Vec<ProviderOrder>) -> RouteSnapshot {
-    let catalogue = Catalogue { virtual_models, orders };
+    let catalogue = Catalogue { virtual_models, orders, ..Catalogue::default() };
     snapshot("i", 7, vec![workspace_name("default")], &two_providers(), &catalogue)
 }
 
@@ -113,4 +113,31 @@ fn what_needs_middleware_has_no_candidates_even_for_a_gateway_that_knows_none() 
     assert!(route.candidates.is_empty());
     assert_eq!(route.middleware, ["guard"]);
     assert_eq!(route.aliases.as_ref().map(Vec::len), Some(2), "its upstream ids must not lead past it");
+}
+
+#[test]
+fn an_adapter_is_also_called_as_clients_of_the_platform_put_it_together() {
+    let names = |adapter: &str, base: &str| AdapterNames {
+        adapter: Reference::try_from(adapter.to_owned()).unwrap(),
+        base: Reference::try_from(base.to_owned()).unwrap(),
+    };
+    let ids = ["default--tuned", "team--tuned", "default--other"];
+    let catalogue = Catalogue {
+        virtual_models: ids.iter().map(|id| named(&id.replace("--", "-"), None)).collect(),
+        adapters: HashMap::from([
+            (ids[0].to_owned(), names("default/tuned", "default/tiny")),
+            (ids[1].to_owned(), names("team/tuned", "default/tiny")),
+            (ids[2].to_owned(), names("default/other", "team/tiny")),
+        ]),
+        ..Catalogue::default()
+    };
+    let served: Vec<_> = ids.iter().map(|id| (id.replace("--", "-"), *id)).collect();
+    let served: Vec<_> = served.iter().map(|(name, id)| (name.as_str(), *id)).collect();
+    let providers = [provider(1, "nim", &served, ProviderStatus::Ready)];
+    let snapshot = snapshot("i", 7, vec![workspace_name("default")], &providers, &catalogue);
+    let aliases = |at: usize| snapshot.models[at].aliases.clone().unwrap();
+    assert_eq!(aliases(0), ["default--tuned", "tiny&adapters/default/tuned", "tuned"]);
+    assert_eq!(aliases(1), ["team--tuned", "tiny&adapters/team/tuned"]);
+    assert_eq!(aliases(2), ["default--other", "team/tiny&adapters/default/other", "other"]);
+    assert_eq!(candidates(&snapshot.models[0]), [("nim", "default--tuned")]);
 }

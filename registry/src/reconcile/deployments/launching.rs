@@ -18,6 +18,8 @@ use crate::domain::launch::{
 use crate::domain::redact::{Redactor, names_a_secret};
 use crate::domain::{EntityId, Reference};
 use crate::error::Error;
+use crate::files::FileError;
+use crate::reconcile::adapters;
 use crate::reconcile::instance_spec::{Means, Planned};
 use crate::runtime::{DeploymentId, Fault, FaultKind, InstanceId};
 use crate::store::instances::RuntimeKind;
@@ -63,7 +65,11 @@ pub async fn plan(
     gpus: Vec<String>,
 ) -> Result<Planned, Fault> {
     let plan = launch_plan(registry, &id.deployment, asked, gpus).await?;
-    carry_out(registry, &id.deployment, plan).await
+    let loras = match plan.mounts.iter().any(|mount| mount.what == MountKind::Loras) {
+        true => Some(adapters::prepare(registry, id, asked.model.as_deref()).await.map_err(of_store)?),
+        false => None,
+    };
+    carry_out(registry, &id.deployment, plan, loras).await
 }
 
 async fn launch_plan(
@@ -159,6 +165,7 @@ async fn carry_out(
     registry: &Registry,
     deployment: &DeploymentId,
     plan: LaunchPlan,
+    loras: Option<PathBuf>,
 ) -> Result<Planned, Fault> {
     let workspace = workspace_of(deployment)?;
     let values = opened(registry, &workspace, plan.secrets().cloned().collect()).await?;
@@ -171,19 +178,28 @@ async fn carry_out(
         let mut folders = Vec::new();
         for fileset in filesets {
             let found = filesets::find(read, &workspace, &fileset)?;
-            folders.extend(found.map(|found| (fileset, PathBuf::from(found.id.to_string()))));
+            folders.extend(found.map(|found| (fileset, found.id)));
         }
         Ok(folders)
     });
     let folders = found.await.map_err(of_store)?;
+    for (_, fileset) in &folders {
+        match registry.inner.files.make_readable(fileset).await {
+            // One without files has no folder, which the runtime says.
+            Ok(()) | Err(FileError::NotFound) => {}
+            Err(error) => return Err(of_store(error.into())),
+        }
+    }
     Means {
         deployment,
         secret: &|name| values.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone()),
         folder: &|what| match what {
-            MountKind::Fileset(fileset) => {
-                folders.iter().find(|(known, _)| known == fileset).map(|(_, folder)| folder.clone())
-            }
-            MountKind::ModelCache | MountKind::Loras => None,
+            MountKind::Fileset(fileset) => folders
+                .iter()
+                .find(|(known, _)| known == fileset)
+                .map(|(_, id)| PathBuf::from(id.to_string())),
+            MountKind::Loras => loras.clone(),
+            MountKind::ModelCache => None,
         },
     }
     .apply(&plan)

@@ -8,16 +8,16 @@
 
 mod apply;
 mod gpus;
-mod launching;
+pub mod launching;
 pub mod logs;
 mod look;
 mod memory;
 mod plan;
 mod probes;
 mod pulls;
-mod routing;
+pub mod routing;
 mod runtimes;
-mod seen;
+pub mod seen;
 mod tend;
 mod work;
 
@@ -27,6 +27,7 @@ mod tests;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use self::memory::Memory;
@@ -36,6 +37,7 @@ pub use self::runtimes::Runtimes;
 use self::seen::{Seen, Version};
 use crate::Registry;
 use crate::error::Error;
+use crate::reconcile::adapters;
 use crate::runtime::InstanceId;
 use crate::store::instances::{Mark, Record, RecordKey};
 
@@ -47,6 +49,7 @@ pub struct Daemon {
     prober: Prober,
     tasks: JoinSet<()>,
     strays: BTreeSet<InstanceId>,
+    adapters: watch::Sender<adapters::Told>,
 }
 
 impl Daemon {
@@ -57,7 +60,17 @@ impl Daemon {
         for stream in runtimes.changes() {
             tasks.spawn(runtimes::wake_on(stream, memory.clone()));
         }
-        Self { registry, runtimes, memory, prober: Prober::default(), tasks, strays: BTreeSet::new() }
+        let adapters = watch::Sender::default();
+        tasks.spawn(adapters::keep(registry.clone(), adapters.subscribe()));
+        Self {
+            registry,
+            runtimes,
+            memory,
+            prober: Prober::default(),
+            tasks,
+            strays: BTreeSet::new(),
+            adapters,
+        }
     }
 
     /// Returns when something happened that a look may have missed.
@@ -79,6 +92,7 @@ impl Daemon {
         let ids = instances(&seen);
         let deployments = seen.versions.iter().map(|version| version.deployment.clone()).collect();
         self.memory.retain(&ids.values().cloned().collect(), &deployments);
+        adapters::tell(&self.registry, &self.adapters, &seen, &specs);
         self.prober.sync(&targets(&seen), &self.memory, &self.runtimes);
         let plan = plan::plan(&seen);
         let mut wait = plan.look_again_in;

@@ -78,7 +78,7 @@ async fn model_cards_name_base_and_adapters() {
 #[tokio::test]
 async fn adapters_come_and_go_at_run_time() {
     let sim = sim().await;
-    let lora = json!({ "lora_name": "l", "lora_path": "/x" });
+    let lora = json!({ "lora_name": "l" });
     assert_eq!(send(&sim, "/v1/load_lora_adapter", &lora).await.status(), 200);
     assert_eq!(send(&sim, "/v1/load_lora_adapter", &lora).await.status(), 400);
     assert_eq!(fetch(&sim, "/v1/models/l").await.json()["parent"], "m");

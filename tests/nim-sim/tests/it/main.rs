@@ -5,6 +5,7 @@
 mod api;
 mod command;
 mod faults;
+mod loras;
 mod protocol;
 mod records;
 mod wire;
