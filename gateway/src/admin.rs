@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use proto_shared::backend::BackendFormat;
 use proto_shared::feed::BusyAddress;
 use serde::{Deserialize, Serialize};
 
@@ -78,6 +79,11 @@ struct DumpedProvider {
     sends_key: bool,
     /// In flight at all its addresses.
     in_flight: usize,
+    /// Waiting for one of its places, of which it has so many.
+    waiting: u32,
+    places: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speaks: Option<BackendFormat>,
     replicas: Vec<DumpedReplica>,
     #[serde(skip_serializing_if = "Option::is_none")]
     unusable: Option<String>,
@@ -128,6 +134,9 @@ fn dump_provider(name: &str, provider: &TableProvider) -> DumpedProvider {
         ready: usable.is_some_and(|p| p.ready),
         sends_key: usable.is_some_and(|p| !p.key.is_empty()),
         in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
+        waiting: usable.map_or(0, |p| p.places.waiting()),
+        places: usable.map_or(0, |p| p.places.limit()),
+        speaks: usable.map(|p| p.backend.format),
         replicas,
         unusable: provider.as_ref().err().map(ToString::to_string),
     }

@@ -8,7 +8,7 @@ use proto_shared::ErrorBody;
 use proto_shared::names::{NameError, check_name};
 
 use crate::body::BodyError;
-use crate::dialect::Operation;
+use crate::dialect::ErrorClasses;
 use crate::dialect::responses::reply::FaultKind;
 use crate::dialect::responses::request::BadRequest;
 use crate::h1::HeadError;
@@ -379,9 +379,9 @@ impl Refusal {
     }
 
     /// The body for who asked for this.
-    pub fn body_json(&self, asked: Operation<'_>) -> Vec<u8> {
+    pub fn body_json(&self, classes: ErrorClasses) -> Vec<u8> {
         let mut body = self.body();
-        if asked.is_of_responses() {
+        if classes == ErrorClasses::Responses {
             body.error.kind = self.kind_in_responses().as_str().into();
         }
         // Strings and options only: this serialisation has no way to fail.

@@ -11,4 +11,4 @@ pub mod responses;
 pub mod sse;
 mod think;
 
-pub use operation::Operation;
+pub use operation::{ErrorClasses, Operation};

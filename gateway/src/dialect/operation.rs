@@ -15,6 +15,14 @@ pub enum Operation<'t> {
     Other,
 }
 
+/// Whose classes of errors a client knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ErrorClasses {
+    Usual,
+    /// Those of the Responses API, which has fewer.
+    Responses,
+}
+
 impl<'t> Operation<'t> {
     pub fn of(method: &Method, tail: &'t str) -> Self {
         let tail = tail.trim_end_matches('/');
@@ -41,9 +49,11 @@ impl<'t> Operation<'t> {
         }
     }
 
-    /// Whether the client speaks the Responses API.
-    pub fn is_of_responses(self) -> bool {
-        matches!(self, Self::Response { .. } | Self::StoredResponse)
+    pub fn error_classes(self) -> ErrorClasses {
+        match self {
+            Self::Response { .. } | Self::StoredResponse => ErrorClasses::Responses,
+            Self::ChatCompletions | Self::Other => ErrorClasses::Usual,
+        }
     }
 }
 

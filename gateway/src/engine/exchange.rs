@@ -2,7 +2,8 @@
 
 use std::borrow::Cow;
 
-use super::forward::{Candidate, Forward};
+use super::choice::Candidate;
+use super::forward::Forward;
 use super::plan::Body;
 use crate::body::{self, Parts};
 use crate::dialect::Operation;
@@ -81,6 +82,10 @@ fn respond<'f>(forward: &Forward<'f>, candidate: Candidate<'_>) -> Result<Exchan
         extra: provider.extra_body.as_ref(),
     };
     let translated = translate(bytes, &target).map_err(Refusal::Untranslatable)?;
+    if translated.tools_dropped > 0 {
+        let (provider, dropped) = (&*provider.label, translated.tools_dropped);
+        tracing::debug!(provider, dropped, "tools without a form in chat completions were left out");
+    }
     Ok(Exchange {
         tail: forward.operation.chat_tail().map_or(Cow::Borrowed(forward.tail), Cow::Owned),
         parts: Some(Parts::whole(translated.body.into())),

@@ -2,27 +2,27 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use pingora::protocols::tls::ALPN;
 
 use super::addresses::Addresses;
 use super::admit::{NotAdmitted, admit};
 use super::app::App;
+use super::choice::{Candidate, Choice};
 use super::context::RequestContext;
 use super::down::{Down, ReplyFilter, RequestView};
 use super::exchange::Exchange;
+use super::last_words::Dialect;
 use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
-use super::relay::{Dialect, NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
+use super::relay::{NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
 use super::up::{Up, UpError};
 use super::up_h1::H1Up;
 use super::up_h2::H2Up;
 use super::{ReplyParts, tunnel};
-use crate::body::ModelRewrite;
 use crate::dialect::Operation;
 use crate::failover::{Attempt, Verdict, verdict};
 use crate::metrics::{AttemptResult, Outcome, RouteKind};
 use crate::refusal::Refusal;
-use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
+use crate::route::{Provider, Replica};
 use crate::upstream::places::Place;
 use crate::upstream::{ConnectError, Connection, Endpoint};
 
@@ -39,73 +39,6 @@ pub struct Forward<'a> {
     pub operation: Operation<'a>,
     pub query: Option<&'a str>,
     pub body: Body<'a>,
-}
-
-/// Who may serve it.
-pub enum Choice {
-    Model(Arc<ModelEntry>),
-    Provider(Arc<Provider>),
-}
-
-impl Choice {
-    /// The `n`th candidate for a request with this body.
-    fn candidate(&self, n: usize, body: &Body<'_>) -> Option<Candidate<'_>> {
-        match self {
-            Self::Provider(provider) => {
-                let pinned = provider.pinned.as_ref().filter(|_| matches!(body, Body::Json(..)));
-                (n == 0).then_some(Candidate {
-                    provider,
-                    served: pinned.map(|pinned| &pinned.json),
-                    rewrite: pinned.map(|pinned| &pinned.echo),
-                    shown: pinned.map(|pinned| &*pinned.name),
-                })
-            }
-            Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
-                provider: &candidate.provider,
-                served: Some(&candidate.served_json),
-                rewrite: candidate.rewrite.as_ref(),
-                shown: Some(&*entry.public_id),
-            }),
-        }
-    }
-
-    /// Whether a Responses request may have to be translated for one of them.
-    pub fn translates(&self) -> bool {
-        match self {
-            Self::Provider(provider) => provider.translates_responses(),
-            Self::Model(entry) => entry.candidates.iter().any(|c| c.provider.translates_responses()),
-        }
-    }
-
-    fn model(&self) -> Option<&str> {
-        match self {
-            Self::Model(entry) => Some(&entry.public_id),
-            Self::Provider(_) => None,
-        }
-    }
-
-    /// The same by the table of now.
-    fn renewed(&self, app: &App) -> Result<Self, Refusal> {
-        let table = app.routes.load();
-        match self {
-            Self::Provider(old) => {
-                resolve_provider(&table, &old.workspace, &old.name).map(Arc::clone).map(Self::Provider)
-            }
-            Self::Model(old) => {
-                let workspace = old.public_id.split('/').next().unwrap_or_default();
-                resolve_model(&table, workspace, ModelQuery::Url(&old.name)).map(Self::Model)
-            }
-        }
-    }
-}
-
-#[derive(Clone, Copy)]
-pub struct Candidate<'a> {
-    pub provider: &'a Arc<Provider>,
-    pub served: Option<&'a Bytes>,
-    rewrite: Option<&'a Arc<ModelRewrite>>,
-    /// What the client is to see as the model; none: what it asked for.
-    pub shown: Option<&'a str>,
 }
 
 /// How forwarding ended, when the gateway need not answer itself.
@@ -270,21 +203,9 @@ async fn attempt(
     drop(relay);
     match end {
         RelayEnd::NoAnswer(failure) => {
-            let tried = Attempt {
-                failure,
-                wrote: up.wrote(),
-                reused: up.reused(),
-                replayable: !streaming || !up.wrote(),
-                method: forward.request.method,
-                provider_replay_safe: provider.replay_safe,
-            };
-            metrics.attempt(if tried.reused {
-                AttemptResult::StaleConnection
-            } else {
-                AttemptResult::NoAnswer
-            });
+            let next = unanswered(failure, forward, provider, &up);
             release(app, endpoint, up);
-            judge(&tried, provider)
+            next
         }
         RelayEnd::Upgraded => {
             metrics.attempt(AttemptResult::Answered);
@@ -298,6 +219,24 @@ async fn attempt(
             settle(end, context)
         }
     }
+}
+
+/// An attempt without an answer: counted, and what it leads to.
+fn unanswered(failure: NoAnswer, forward: &Forward<'_>, provider: &Provider, up: &Up) -> Next {
+    let tried = Attempt {
+        failure,
+        wrote: up.wrote(),
+        reused: up.reused(),
+        replayable: !forward.body.is_stream() || !up.wrote(),
+        method: forward.request.method,
+        provider_replay_safe: provider.replay_safe,
+    };
+    provider.metrics.attempt(if tried.reused {
+        AttemptResult::StaleConnection
+    } else {
+        AttemptResult::NoAnswer
+    });
+    judge(&tried, provider)
 }
 
 /// A connection, unless the client leaves first (`Err(None)`).

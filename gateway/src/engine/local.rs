@@ -11,7 +11,7 @@ use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead};
 use super::encode::{Fields, Framing};
 use crate::cors;
-use crate::dialect::Operation;
+use crate::dialect::ErrorClasses;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, provider_unknown};
 
@@ -30,14 +30,14 @@ impl LocalReply {
     }
 
     pub fn refusal(refusal: &Refusal) -> Self {
-        Self::refusal_of(refusal, Operation::Other)
+        Self::refusal_in(refusal, ErrorClasses::Usual)
     }
 
-    /// The same in the dialect of what was asked.
-    pub fn refusal_of(refusal: &Refusal, asked: Operation<'_>) -> Self {
+    /// The same for a client that knows these classes.
+    pub fn refusal_in(refusal: &Refusal, classes: ErrorClasses) -> Self {
         Self {
             status: refusal.status(),
-            body: refusal.body_json(asked).into(),
+            body: refusal.body_json(classes).into(),
             fields: refusal_fields(refusal),
         }
     }

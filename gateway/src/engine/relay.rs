@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
+use super::clock::{Clock, Limit};
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, ReplyHead, Upload};
 use super::encode::Framing;
 use super::exchange::Conversion;
+use super::last_words::Dialect;
 use super::reply::Reply;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
@@ -84,41 +86,6 @@ pub trait Gate: Sync {
     fn wait_for(&self, head: &ReplyParts) -> Option<Pin<Box<dyn Future<Output = ()> + Send>>>;
 }
 
-/// The form of an error event inside a stream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    OpenAi,
-    Responses,
-    Anthropic,
-}
-
-impl Dialect {
-    pub fn of_tail(tail: &str) -> Self {
-        match tail.trim_end_matches('/').rsplit('/').next() {
-            Some("messages") => Self::Anthropic,
-            Some("responses") => Self::Responses,
-            _ => Self::OpenAi,
-        }
-    }
-
-    fn error_event(self, message: &str, code: &str) -> Bytes {
-        let error =
-            serde_json::json!({ "message": message, "type": "api_error", "param": null, "code": code });
-        match self {
-            Self::OpenAi => format!("data: {}\n\n", serde_json::json!({ "error": error })),
-            Self::Responses => format!(
-                "event: error\ndata: {}\n\n",
-                serde_json::json!({ "type": "error", "code": code, "message": message, "param": null })
-            ),
-            Self::Anthropic => format!(
-                "event: error\ndata: {}\n\n",
-                serde_json::json!({ "type": "error", "error": { "type": "api_error", "message": message } })
-            ),
-        }
-        .into()
-    }
-}
-
 pub struct Relay<'r, 'c> {
     pub down: &'r mut Down<'c>,
     pub up: &'r mut Up,
@@ -136,30 +103,6 @@ pub struct Relay<'r, 'c> {
     clock: Clock,
 }
 
-/// When things last moved. The clock is read at most once for each step.
-struct Clock {
-    now: Option<Instant>,
-    started: Instant,
-    sent: Instant,
-    up_read: Instant,
-    down_wrote: Instant,
-    up_wrote: Instant,
-    looked: Instant,
-    /// When the client took enough for the upstream to be read again.
-    unblocked: Instant,
-    /// When an event for the client's idle timer was last due.
-    beat: Instant,
-    /// When a translated stream came to its last event.
-    said_all: Option<Instant>,
-    uploaded_bytes: u64,
-}
-
-impl Clock {
-    fn now(&mut self) -> Instant {
-        *self.now.get_or_insert_with(Instant::now)
-    }
-}
-
 enum Step {
     Up(Result<UpEvent, UpError>),
     Upload(Result<Upload, DownError>),
@@ -167,22 +110,6 @@ enum Step {
     Delivered,
     GateOpen,
     Expired(Limit),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Limit {
-    FirstByte,
-    Idle,
-    Total,
-    DownStall,
-    UpStall,
-    UploadRate,
-    /// A translated stream has said all, and its upstream goes on.
-    LastWords,
-    /// No limit: time for an event that says nothing new.
-    KeepAlive,
-    /// No limit: time to see whether the client is still there.
-    ClientLook,
 }
 
 impl<'r, 'c> Relay<'r, 'c> {
@@ -194,21 +121,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         context: &'r mut RequestContext,
         uploading: bool,
     ) -> Self {
-        let now = Instant::now();
-        let started = context.started;
-        let clock = Clock {
-            now: None,
-            started,
-            sent: now,
-            up_read: now,
-            down_wrote: now,
-            up_wrote: now,
-            looked: now,
-            unblocked: now,
-            beat: now,
-            said_all: None,
-            uploaded_bytes: 0,
-        };
+        let clock = Clock::start(context.started);
         Self {
             down,
             up,

@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use http::Method;
-use memchr::memmem;
 
 use super::encode::{Fields, Framing};
+use super::frames::Boundary;
+use super::scrub::Scrubber;
 use super::translated::Translated;
 use super::up::ReplyParts;
 use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter};
@@ -15,9 +16,6 @@ use crate::dialect::chat_reply::{self, ChatStream};
 use crate::dialect::responses::reply::{ANSWER_BYTES_MAX, End};
 use crate::dialect::responses::turn::Turn;
 use crate::h1::head::BodyLength;
-
-/// Shorter keys are not looked for: they would hit ordinary text.
-const KEY_BYTES_MIN: usize = 8;
 
 pub struct Reply {
     transform: Transform,
@@ -50,20 +48,19 @@ impl Reply {
         let (fields, length) = (parts.fields(), parts.body());
         let is_stream = is_event_stream(fields);
         let error = parts.status().is_client_error() || parts.status().is_server_error();
-        let (transform, framing) = match (rewrite, length) {
-            (_, BodyLength::Empty) => (Transform::Pass, empty_framing(parts, method)),
-            _ if error && key.len() >= KEY_BYTES_MIN => {
-                (Transform::Scrub(Scrubber::new(key)), Framing::of(length))
-            }
-            (Some(_), _) if error || is_encoded(fields) => (Transform::Pass, Framing::of(length)),
-            (Some(rewrite), _) if is_stream => {
+        let scrubber = if error { Scrubber::new(key) } else { None };
+        let (transform, framing) = match (rewrite, length, scrubber) {
+            (_, BodyLength::Empty, _) => (Transform::Pass, empty_framing(parts, method)),
+            (_, _, Some(scrubber)) => (Transform::Scrub(scrubber), Framing::of(length)),
+            (Some(_), ..) if error || is_encoded(fields) => (Transform::Pass, Framing::of(length)),
+            (Some(rewrite), ..) if is_stream => {
                 (Transform::Sse(SseRewriter::new(Arc::clone(rewrite))), Framing::Open)
             }
-            (Some(rewrite), BodyLength::Known(n)) if is_json(fields) && n <= buffer_bytes_max as u64 => {
+            (Some(rewrite), BodyLength::Known(n), _) if is_json(fields) && n <= buffer_bytes_max as u64 => {
                 let collected = Collected { rewrite: Some(Arc::clone(rewrite)), ..Collected::default() };
                 (Transform::Collect(collected), Framing::Length(n))
             }
-            (Some(rewrite), _) if is_json(fields) => {
+            (Some(rewrite), ..) if is_json(fields) => {
                 (Transform::Json(JsonRewriter::new(Arc::clone(rewrite))), Framing::Open)
             }
             _ => (Transform::Pass, Framing::of(length)),
@@ -229,7 +226,7 @@ impl Reply {
 
     /// Whether the last byte sent ended a frame, so that another event may follow.
     pub fn at_frame_boundary(&self) -> bool {
-        self.boundary.line_is_empty && self.boundary.after_empty_line
+        self.boundary.is_between_frames()
     }
 }
 
@@ -312,117 +309,4 @@ pub fn is_json(fields: Fields<'_>) -> bool {
 
 pub fn is_encoded(fields: Fields<'_>) -> bool {
     fields.get("content-encoding").is_some_and(|value| !value.eq_ignore_ascii_case(b"identity"))
-}
-
-/// Counts events, and knows whether the stream stands between two of them.
-struct Boundary {
-    line_is_empty: bool,
-    /// The last whole line was empty, or there was none.
-    after_empty_line: bool,
-    frames: u64,
-}
-
-impl Default for Boundary {
-    fn default() -> Self {
-        Self { line_is_empty: true, after_empty_line: true, frames: 0 }
-    }
-}
-
-impl Boundary {
-    fn see(&mut self, bytes: &[u8]) {
-        let mut line_start = 0;
-        for end in memchr::memchr_iter(b'\n', bytes) {
-            let line = bytes.get(line_start..end).unwrap_or_default();
-            let empty = matches!(line, b"" | b"\r") && self.line_is_empty;
-            self.frames += u64::from(empty);
-            self.after_empty_line = empty;
-            line_start = end + 1;
-            self.line_is_empty = true;
-        }
-        // A line that has only begun counts as empty until a byte of its own is seen.
-        let rest = bytes.get(line_start..).unwrap_or_default();
-        self.line_is_empty &= matches!(rest, b"" | b"\r");
-    }
-}
-
-/// `text` with stars in the place of the key.
-pub fn scrubbed(key: &[u8], text: &[u8]) -> BytesMut {
-    let mut out = BytesMut::with_capacity(text.len());
-    if key.len() < KEY_BYTES_MIN {
-        out.extend_from_slice(text);
-        return out;
-    }
-    let mut scrubber = Scrubber::new(key);
-    scrubber.feed(text, &mut out);
-    scrubber.finish(&mut out);
-    out
-}
-
-/// Replaces a secret by stars of the same length, also where it comes in pieces.
-struct Scrubber {
-    key: Box<[u8]>,
-    kept: Vec<u8>,
-}
-
-impl Scrubber {
-    fn new(key: &[u8]) -> Self {
-        Self { key: key.into(), kept: Vec::new() }
-    }
-
-    fn feed(&mut self, chunk: &[u8], out: &mut BytesMut) {
-        self.kept.extend_from_slice(chunk);
-        let hits: Vec<usize> = memmem::find_iter(&self.kept, &self.key).collect();
-        for at in hits {
-            if let Some(hit) = self.kept.get_mut(at..at + self.key.len()) {
-                hit.fill(b'*');
-            }
-        }
-        // What could be the beginning of the key waits for its rest.
-        let longest = self.kept.len().min(self.key.len() - 1);
-        let partial = (1..=longest)
-            .rev()
-            .find(|&n| self.kept.get(self.kept.len() - n..).is_some_and(|tail| self.key.starts_with(tail)));
-        let ready = self.kept.len() - partial.unwrap_or(0);
-        out.extend_from_slice(self.kept.get(..ready).unwrap_or_default());
-        self.kept.drain(..ready);
-    }
-
-    fn finish(self, out: &mut BytesMut) {
-        out.extend_from_slice(&self.kept);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_key_is_blotted_out_wherever_it_is_cut() {
-        let text = b"bad key sk-canary-1, sk-canary-1sk-can sk-canary-";
-        let clean = b"bad key ***********, ***********sk-can sk-canary-";
-        for cut in 0..=text.len() {
-            let (mut scrubber, mut out) = (Scrubber::new(b"sk-canary-1"), BytesMut::new());
-            scrubber.feed(&text[..cut], &mut out);
-            scrubber.feed(&text[cut..], &mut out);
-            scrubber.finish(&mut out);
-            assert_eq!(&out[..], clean, "cut at {cut}");
-        }
-    }
-
-    #[test]
-    fn frames_are_counted_wherever_they_are_cut() {
-        let stream = b"data: a\n\ndata: b\r\n\r\n: ping\n\ndata: c";
-        for cut in 0..=stream.len() {
-            let mut boundary = Boundary::default();
-            boundary.see(&stream[..cut]);
-            boundary.see(&stream[cut..]);
-            assert!(!boundary.line_is_empty && boundary.after_empty_line, "cut at {cut}");
-            assert_eq!(boundary.frames, 3, "cut at {cut}");
-        }
-        let mut boundary = Boundary::default();
-        boundary.see(stream);
-        assert_eq!(boundary.frames, 3);
-        boundary.see(b"\n\n");
-        assert!(boundary.line_is_empty);
-    }
 }

@@ -7,16 +7,17 @@ use std::sync::Arc;
 use http::Method;
 
 use super::app::App;
+use super::choice::Choice;
 use super::context::{RequestContext, RequestId};
 use super::control;
 use super::down::{Down, RequestView};
-use super::forward::{Choice, Forward, Forwarded, forward};
+use super::forward::{Forward, Forwarded, forward};
 use super::local::{self, LocalReply};
 use super::plan::Body;
 use super::read_body::{ReadError, read_body};
 use super::reply::{is_encoded, is_json};
 use crate::body::{self, BodyError};
-use crate::dialect::Operation;
+use crate::dialect::{ErrorClasses, Operation};
 use crate::h1::head::BodyLength;
 use crate::metrics::RouteKind;
 use crate::refusal::Refusal;
@@ -74,7 +75,7 @@ pub async fn serve(app: &Arc<App>, down: &mut Down<'_>, request: RequestView<'_>
         }
         Stopped::Refused(refusal) => {
             context.refused(refusal.status().as_u16(), refusal.code());
-            LocalReply::refusal_of(&refusal, asked_of(&request))
+            LocalReply::refusal_in(&refusal, error_classes(&request))
         }
     };
     match reply.send(app, down, request.method, &mut context).await {
@@ -200,14 +201,15 @@ fn local_reply(app: &App, target: &Target<'_>, method: &Method) -> Result<Option
     if reads { Ok(Some(reply)) } else { Err(Refusal::MethodNotAllowed) }
 }
 
-/// What a refused request was about: its client's dialect has errors of its own.
-fn asked_of<'r>(request: &RequestView<'r>) -> Operation<'r> {
+/// The errors that the client of a refused request knows.
+fn error_classes(request: &RequestView<'_>) -> ErrorClasses {
     let path = request.target.split('?').next().unwrap_or_default();
     match parse_target(path) {
         Target::Provider { tail, .. } | Target::Model { tail, .. } | Target::OpenAi { tail, .. } => {
-            Operation::of(request.method, tail)
+            let tail = forwardable(tail).unwrap_or(Cow::Borrowed(tail));
+            Operation::of(request.method, &tail).error_classes()
         }
-        _ => Operation::Other,
+        _ => ErrorClasses::Usual,
     }
 }
 
@@ -285,7 +287,7 @@ async fn forward_routed(
     if let (Reading::Through, Some(choice)) = (reading, &named) {
         return Ok(forward(app, down, &plan, choice, context).await?);
     }
-    let (bytes, _room) = read_body(app, down, request.body).await?;
+    let (bytes, mut room) = read_body(app, down, request.body).await?;
     let scan = match reading {
         Reading::Scan => Some(body::scan(&bytes).map_err(Refusal::Body)?),
         _ => None,
@@ -301,6 +303,11 @@ async fn forward_routed(
             Choice::Model(resolve_model(&app.routes.load(), workspace, ModelQuery::Body(model))?)
         }
     };
+    let translates = matches!(operation, Operation::Response { .. }) && choice.translates();
+    if translates && !room.grow_to(2 * bytes.len()) {
+        // What it is translated into is held beside it.
+        return Err(Refusal::Overloaded.into());
+    }
     Ok(forward(app, down, &plan, &choice, context).await?)
 }
 

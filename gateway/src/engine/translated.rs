@@ -11,7 +11,8 @@ use bytes::{Bytes, BytesMut};
 use http::StatusCode;
 
 use super::context::OwnFields;
-use super::reply::{is_encoded, is_event_stream, scrubbed};
+use super::reply::{is_encoded, is_event_stream};
+use super::scrub::scrubbed;
 use super::up::ReplyParts;
 use crate::dialect::responses::reply::{
     ANSWER_BYTES_MAX, ERROR_BODY_BYTES_MAX, End, Opening, StreamTranslator, UpstreamFault, whole,

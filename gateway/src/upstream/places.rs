@@ -108,6 +108,15 @@ impl Places {
         }
     }
 
+    pub fn limit(&self) -> u32 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Requests that wait now.
+    pub fn waiting(&self) -> u32 {
+        Count::unpack(self.count.load(Ordering::Relaxed)).waiting
+    }
+
     /// The first of those who wait has a place, if one is free.
     fn promoted(&self, now: Count) -> Option<Count> {
         let free = now.waiting > 0 && now.taken < self.limit.load(Ordering::Relaxed);

@@ -198,6 +198,25 @@ async fn a_changed_limit_counts_at_once_and_nothing_else_of_a_swap_frees_a_place
 }
 
 #[tokio::test]
+async fn all_addresses_of_a_provider_share_its_places() {
+    let (one, ends_one) = streams().await;
+    let (other, ends_other) = streams().await;
+    let routes = Routes::usual_with(&one.url(), "m1", |provider| {
+        at_most(2)(provider);
+        provider.replicas =
+            [one.url(), other.url()].iter().map(|url| proto_shared::HostUrl::parse(url).unwrap()).collect();
+    });
+    let world = World::start(routes).await;
+    let (_first, _second) = (begun(&world).await, begun(&world).await);
+    assert_eq!((one.heard().len(), other.heard().len()), (1, 1));
+    let third = asking(&world, "third");
+    waiting(&world, 1).await;
+    ends_one.add_permits(2);
+    ends_other.add_permits(2);
+    assert_eq!(within("its turn", third).await.unwrap().status, 200);
+}
+
+#[tokio::test]
 async fn a_request_that_gets_no_place_goes_to_the_next_provider() {
     let (upstream, _ends) = streams().await;
     let other = Scripted::answering(json_reply(r#"{"from":"p2"}"#)).await;

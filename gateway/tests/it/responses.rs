@@ -508,6 +508,52 @@ async fn refusals_have_the_types_of_the_responses_api() {
 }
 
 #[tokio::test]
+async fn the_tail_may_be_encoded_as_the_stock_sdks_do() {
+    let upstream = Scripted::answering(json_reply(CHAT_REPLY)).await;
+    let world = world(&upstream).await;
+    for base in [PROVIDER, MODEL, OPENAI] {
+        let target = format!("{base}v1%2Fresponses");
+        assert_eq!(world.post(&target, ASK).await.json()["object"], "response", "{base}");
+        assert_eq!(upstream.heard().pop().unwrap().target(), "/v1/chat/completions");
+    }
+    let refused = world.post(&format!("{MODEL}v1%2Fresponses%2Fcompact"), ASK).await;
+    assert_typed(&refused, 404, "invalid_request_error", Some("responses_not_stored"));
+}
+
+#[tokio::test]
+async fn a_provider_without_a_place_left_is_told_in_the_dialect() {
+    let upstream = Scripted::start(|mut line| async move {
+        line.request().await;
+        line.write(SSE_HEAD).await;
+        line.left().await;
+    })
+    .await;
+    let routes =
+        Routes::usual_with(&upstream.url(), "m1", |provider| provider.backend.num_concurrent_requests = 1);
+    let world = World::limited(routes, |limits| limits.waiting_per_provider_max = 0).await;
+    let mut first = world.connect().await;
+    first.send(Ask::post(TARGETS[0], ASK_STREAM).encode()).await;
+    first.until("response.in_progress").await;
+    let reply = world.post(TARGETS[0], ASK).await;
+    assert_typed(&reply, 429, "rate_limit_error", Some("provider_busy"));
+    assert_eq!(reply.header("retry-after"), Some("2"));
+}
+
+#[tokio::test]
+async fn what_is_held_beside_a_body_counts_too() {
+    let upstream = Scripted::answering(json_reply(CHAT_REPLY)).await;
+    let body = json!({ "model": "m1", "input": "x".repeat(600_000) }).to_string();
+    let routes = || Routes::usual(&upstream.url(), "served");
+    let world = World::limited(routes(), |limits| limits.buffered_bytes_max = 1_000_000).await;
+    let reply = world.post(TARGETS[0], &body).await;
+    assert_typed(&reply, 503, "server_error", Some("overloaded"));
+    assert!(upstream.heard().is_empty());
+    let world = World::limited(routes(), |limits| limits.buffered_bytes_max = 1_300_000).await;
+    assert_eq!(world.post(TARGETS[0], &body).await.status, 200);
+    eventually("the room is free again", || world.app.buffered_bytes() == 0).await;
+}
+
+#[tokio::test]
 async fn nothing_is_stored_and_nothing_is_upgraded() {
     let upstream = Scripted::obliging().await;
     let world = world(&upstream).await;

@@ -1,0 +1,78 @@
+//! Who may serve a request, one candidate at a time.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::app::App;
+use super::plan::Body;
+use crate::body::ModelRewrite;
+use crate::refusal::Refusal;
+use crate::route::{ModelEntry, ModelQuery, Provider, resolve_model, resolve_provider};
+
+/// Who may serve it.
+pub enum Choice {
+    Model(Arc<ModelEntry>),
+    Provider(Arc<Provider>),
+}
+
+impl Choice {
+    /// The `n`th candidate for a request with this body.
+    pub fn candidate(&self, n: usize, body: &Body<'_>) -> Option<Candidate<'_>> {
+        match self {
+            Self::Provider(provider) => {
+                let pinned = provider.pinned.as_ref().filter(|_| matches!(body, Body::Json(..)));
+                (n == 0).then_some(Candidate {
+                    provider,
+                    served: pinned.map(|pinned| &pinned.json),
+                    rewrite: pinned.map(|pinned| &pinned.echo),
+                    shown: pinned.map(|pinned| &*pinned.name),
+                })
+            }
+            Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
+                provider: &candidate.provider,
+                served: Some(&candidate.served_json),
+                rewrite: candidate.rewrite.as_ref(),
+                shown: Some(&*entry.public_id),
+            }),
+        }
+    }
+
+    /// Whether a Responses request may have to be translated for one of them.
+    pub fn translates(&self) -> bool {
+        match self {
+            Self::Provider(provider) => provider.translates_responses(),
+            Self::Model(entry) => entry.candidates.iter().any(|c| c.provider.translates_responses()),
+        }
+    }
+
+    pub fn model(&self) -> Option<&str> {
+        match self {
+            Self::Model(entry) => Some(&entry.public_id),
+            Self::Provider(_) => None,
+        }
+    }
+
+    /// The same by the table of now.
+    pub fn renewed(&self, app: &App) -> Result<Self, Refusal> {
+        let table = app.routes.load();
+        match self {
+            Self::Provider(old) => {
+                resolve_provider(&table, &old.workspace, &old.name).map(Arc::clone).map(Self::Provider)
+            }
+            Self::Model(old) => {
+                let workspace = old.public_id.split('/').next().unwrap_or_default();
+                resolve_model(&table, workspace, ModelQuery::Url(&old.name)).map(Self::Model)
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub struct Candidate<'a> {
+    pub provider: &'a Arc<Provider>,
+    pub served: Option<&'a Bytes>,
+    pub rewrite: Option<&'a Arc<ModelRewrite>>,
+    /// What the client is to see as the model; none: what it asked for.
+    pub shown: Option<&'a str>,
+}
