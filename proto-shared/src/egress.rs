@@ -4,10 +4,12 @@
 //! is made. Some addresses are blocked whatever the configuration says: link-local and cloud
 //! metadata, multicast, and the management ports of container runtimes.
 
+use std::borrow::Cow;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 
 use crate::host_url::{Host, HostUrl};
+use crate::snapshot::Origin;
 
 /// Ports of the Docker API and the kubelet: never an inference server.
 const MANAGEMENT_PORTS: [u16; 3] = [2375, 2376, 10250];
@@ -56,6 +58,17 @@ impl EgressPolicy {
     /// The policy for an operator who is the user: private networks and plain http are fine.
     pub fn local() -> Self {
         Self { allow_private: true, allow_plaintext: true, ..Self::default() }
+    }
+
+    /// The policy for what is there by `origin`: what the registry runs itself may be on a private address, and
+    /// speaks plain http there. What is blocked always stays so.
+    pub fn of(&self, origin: Origin) -> Cow<'_, Self> {
+        match origin {
+            Origin::Owner => Cow::Borrowed(self),
+            Origin::Deployment => {
+                Cow::Owned(Self { allow_private: true, allow_plaintext: true, ..self.clone() })
+            }
+        }
     }
 
     /// Judges a URL when it is written. Names are judged again, as addresses, at connect.
@@ -272,6 +285,20 @@ mod tests {
         }
         assert!(!judge(&listed, "https://192.168.1.10:8000/"));
         assert!(!judge(&closed, "https://[::ffff:127.0.0.1]/"));
+    }
+
+    #[test]
+    fn what_the_registry_runs_may_be_private_and_nothing_more() {
+        let own = vec!["127.0.0.1:8080".parse().unwrap()];
+        let strict = EgressPolicy { own, ..EgressPolicy::default() };
+        let deployed = strict.of(Origin::Deployment);
+        for url in ["http://127.0.0.1:32768", "http://10.1.2.3:8000"] {
+            assert!(judge(&deployed, url), "{url}");
+            assert!(!judge(&strict.of(Origin::Owner), url), "{url}");
+        }
+        for url in ["http://127.0.0.1:8080", "http://127.0.0.1:2375", "http://169.254.169.254"] {
+            assert!(!judge(&deployed, url), "{url}");
+        }
     }
 
     #[test]

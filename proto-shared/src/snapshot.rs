@@ -37,6 +37,9 @@ pub struct ProviderRoute {
     /// Where it is served, when that is at several addresses; empty: at `host_url` alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<HostUrl>,
+    /// Who says that it is there.
+    #[serde(default, skip_serializing_if = "Origin::is_owner")]
+    pub origin: Origin,
     /// The key, sealed under the installation's master key; absent: none is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key: Option<SealedSecret>,
@@ -69,6 +72,24 @@ impl ProviderRoute {
     /// Every address it is served at; at least one.
     pub fn addresses(&self) -> &[HostUrl] {
         if self.replicas.is_empty() { std::slice::from_ref(&self.host_url) } else { &self.replicas }
+    }
+}
+
+/// Who says where a provider is. What the registry runs itself may be on a private address, whatever the egress
+/// policy says of others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// Whoever configured the provider.
+    #[default]
+    Owner,
+    /// The registry, which started what serves there.
+    Deployment,
+}
+
+impl Origin {
+    fn is_owner(&self) -> bool {
+        *self == Self::Owner
     }
 }
 

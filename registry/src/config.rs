@@ -37,6 +37,14 @@ pub struct DeploymentConfig {
     pub docker_host: Option<String>,
     /// How long the record of a deleted deployment can still be read.
     pub deleted_kept: Duration,
+    /// What requests under way get to end before an instance is stopped to which no route leads any more.
+    pub drain_timeout: Duration,
+    /// From SIGTERM to SIGKILL: model servers end what they are at.
+    pub stop_grace: Duration,
+    /// A ready instance is asked whether it still is: one such probe.
+    pub probe_timeout: Duration,
+    /// So many probes in a row without an answer, and it is not ready.
+    pub probe_failures: u32,
 }
 
 /// What deployments run on.
@@ -60,6 +68,10 @@ impl Default for DeploymentConfig {
             runtime: RuntimeChoice::default(),
             docker_host: None,
             deleted_kept: DELETED_KEPT,
+            drain_timeout: Duration::from_secs(60),
+            stop_grace: Duration::from_secs(30),
+            probe_timeout: Duration::from_secs(2),
+            probe_failures: 2,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Every configuration key, with the kind of value it takes. What is not here does not exist.
 
-use super::limits;
+use super::{deployments, limits};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -65,8 +65,8 @@ const PLAIN: &[Key] = &[
 
 /// All keys: those without a section first, as a TOML file needs them.
 pub fn all() -> impl Iterator<Item = Key> {
-    let limits = limits::ROWS.iter().map(|row| Key { name: row.key, kind: Kind::Number });
-    PLAIN.iter().copied().chain(limits)
+    let rows = deployments::ROWS.iter().map(|row| row.key).chain(limits::ROWS.iter().map(|row| row.key));
+    PLAIN.iter().copied().chain(rows.map(|name| Key { name, kind: Kind::Number }))
 }
 
 pub fn find(name: &str) -> Option<Key> {

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use gateway::Limits;
 
-/// One limit as a key. Durations are whole milliseconds and end in `_ms`.
-pub struct Row {
+/// One limit of `T` as a key. Durations are whole milliseconds and end in `_ms`, or whole seconds and end in `_s`.
+pub struct Row<T> {
     pub key: &'static str,
     pub min: u64,
     pub max: u64,
-    pub get: fn(&Limits) -> u64,
-    pub set: fn(&mut Limits, u64),
+    pub get: fn(&T) -> u64,
+    pub set: fn(&mut T, u64),
 }
 
 macro_rules! count {
@@ -43,7 +43,7 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const HOUR_MS: u64 = 3_600_000;
 
-pub const ROWS: &[Row] = &[
+pub const ROWS: &[Row<Limits>] = &[
     count!(head_bytes_max, KIB, MIB),
     count!(target_bytes_max, 128, MIB),
     count!(header_lines_max, 8, 1_000),

@@ -4,6 +4,7 @@
 //! are reported at once, each with its key and where the value came from. Only this module and
 //! [`crate::master_key`] read the environment of the serving commands.
 
+mod deployments;
 mod keys;
 mod layers;
 mod limits;

@@ -10,12 +10,12 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
-use registry::{FilesConfig, RuntimeChoice, SecretAccess, ToolCallPlugins};
+use registry::{DeploymentConfig, FilesConfig, RuntimeChoice, SecretAccess, ToolCallPlugins};
 
-use super::keys;
 use super::layers::{Layers, Problem, Source, Value};
-use super::limits;
+use super::limits::{self, Row};
 use super::providers::{self, ProviderEntry};
+use super::{deployments, keys};
 
 /// What a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -57,6 +57,8 @@ pub struct Settings {
     pub file_bytes_max: u64,
     pub insecure_no_auth: bool,
     pub limits: Limits,
+    /// As far as it is numbers.
+    pub deployments: DeploymentConfig,
     /// Made or changed at start.
     pub providers: Vec<ProviderEntry>,
 }
@@ -123,7 +125,8 @@ impl Settings {
             threads: reader.threads(around),
             file_bytes_max: reader.file_bytes_max(),
             insecure_no_auth,
-            limits: reader.limits(),
+            limits: reader.numbers(limits::ROWS),
+            deployments: reader.numbers(deployments::ROWS),
         };
         if reader.layers.problems.is_empty() { Ok(settings) } else { Err(reader.layers.problems) }
     }
@@ -394,9 +397,9 @@ impl Reader {
         fallback
     }
 
-    fn limits(&mut self) -> Limits {
-        let mut limits = Limits::default();
-        for row in limits::ROWS {
+    fn numbers<T: Default>(&mut self, rows: &[Row<T>]) -> T {
+        let mut limits = T::default();
+        for row in rows {
             match self.number(row.key) {
                 Some(n) if n < row.min => self.problem(row.key, format!("must be at least {}", row.min)),
                 Some(n) if n > row.max => self.problem(row.key, format!("must be at most {}", row.max)),

@@ -10,7 +10,7 @@ use registry::{RuntimeChoice, SecretAccess, ToolCallPlugins};
 
 use super::layers::{PROVIDERS, Source};
 use super::settings::Settings;
-use super::{keys, limits};
+use super::{deployments, keys, limits};
 
 /// A file that, read back, gives the same settings.
 pub fn effective(settings: &Settings, sources: &BTreeMap<&'static str, Source>) -> String {
@@ -70,8 +70,9 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::DOCKER_HOST => text(settings.docker_host.clone()?),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),
         _ => {
-            let row = limits::ROWS.iter().find(|row| row.key == key)?;
-            Some(integer((row.get)(&settings.limits)))
+            let limit = limits::ROWS.iter().find(|row| row.key == key).map(|row| (row.get)(&settings.limits));
+            let of_deployments = deployments::ROWS.iter().find(|row| row.key == key);
+            limit.or_else(|| of_deployments.map(|row| (row.get)(&settings.deployments))).map(integer)
         }
     }
 }

@@ -221,7 +221,7 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
             tool_call_plugins: settings.tool_call_plugins,
             runtime: settings.runtime,
             docker_host: settings.docker_host.clone(),
-            ..DeploymentConfig::default()
+            ..settings.deployments.clone()
         },
     };
     Registry::open(config).await.map_err(|e| {

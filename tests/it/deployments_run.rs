@@ -110,9 +110,9 @@ async fn an_update_under_load_fails_no_request() {
     let (statuses, updated) = tokio::join!(
         async {
             let mut statuses = Vec::new();
-            while versions(&at, "sim").await.len() != 1
-                || statuses.is_empty()
+            while statuses.is_empty()
                 || provider_url(&at, "sim").await == before
+                || versions(&at, "sim").await.last().is_none_or(|first| first["status"] != "DELETED")
             {
                 for _ in 0..5 {
                     statuses.push(chat(&at.gateway).await);
@@ -125,6 +125,69 @@ async fn an_update_under_load_fails_no_request() {
     assert!(updated.contains("ready"), "{updated}");
     assert!(statuses.iter().all(|status| *status == 200), "{statuses:?}");
     at.done("deployment delete sim --wait").await;
+}
+
+/// What requests are answered, four at a time, while `work` is done.
+async fn answers_during(gateway: &Serving, work: impl Future<Output = ()>) -> Vec<u16> {
+    let is_done = std::cell::Cell::new(false);
+    let ask = async || {
+        let mut statuses = Vec::new();
+        while !is_done.get() {
+            statuses.push(chat(gateway).await);
+        }
+        statuses
+    };
+    let work = async {
+        work.await;
+        is_done.set(true);
+    };
+    let (one, two, three, four, ()) = tokio::join!(ask(), ask(), ask(), ask(), work);
+    [one, two, three, four].concat()
+}
+
+fn instances(at: &At) -> usize {
+    std::fs::read_dir(at.home.path().join("data/processes/instances")).unwrap().count()
+}
+
+#[tokio::test]
+async fn scaling_up_and_down_under_load_fails_no_request() {
+    let at = serving_on("process").await;
+    at.fed("deploy sim --wait --file -", &command(&["--token-ms", "5"])).await.expect_done();
+    let url = provider_url(&at, "sim").await;
+    let statuses = answers_during(&at.gateway, async {
+        let said = at.done("deployment scale sim 3 --wait").await;
+        assert!(said.contains("3 of 3 ready"), "{said}");
+        assert_eq!(instances(&at), 3);
+        at.done("deployment scale sim 1 --wait").await;
+        eventually("two are stopped", async || (instances(&at) == 1).then_some(())).await;
+    });
+    let statuses = statuses.await;
+    assert!(statuses.len() > 20 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let deployment = at.json("deployment get sim").await;
+    assert_eq!((&deployment["entity_version"], &deployment["ready_replicas"]), (&json!(1), &json!(1)));
+    assert_eq!(provider_url(&at, "sim").await, url, "the first one serves all the time");
+    let refused = at.fails("deployment scale sim 65", 1).await;
+    assert!(refused.contains("replicas"), "{refused}");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
+async fn an_update_of_two_replicas_under_load_fails_no_request() {
+    let at = serving_on("process").await;
+    at.fed("deploy sim --wait --file -", &command(&["--token-ms", "5"])).await.expect_done();
+    at.done("deployment scale sim 2 --wait").await;
+    let statuses = answers_during(&at.gateway, async {
+        at.done("deployment update sim --config sim --wait").await;
+        let old = async || versions(&at, "sim").await.last().is_some_and(|old| old["status"] == "DELETED");
+        eventually("the old version is gone", async || old().await.then_some(())).await;
+    });
+    let statuses = statuses.await;
+    assert!(statuses.len() > 20 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    let deployment = at.json("deployment get sim").await;
+    assert_eq!((&deployment["entity_version"], &deployment["ready_replicas"]), (&json!(2), &json!(2)));
+    assert_eq!(deployment["replicas"], json!(2), "the new version is scaled as the old one was");
+    at.done("deployment delete sim --wait").await;
+    assert_eq!(instances(&at), 0);
 }
 
 #[tokio::test]

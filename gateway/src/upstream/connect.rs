@@ -18,6 +18,7 @@ use pingora::protocols::tls::ALPN;
 use pingora::upstreams::peer::HttpPeer;
 use proto_shared::egress::{EgressPolicy, EgressRefusal};
 use proto_shared::host_url::Host;
+use proto_shared::snapshot::Origin;
 use tokio::net::{TcpStream, UnixStream};
 
 use super::dns::Outcome;
@@ -70,14 +71,24 @@ impl ConnectError {
 
 pub struct Connector {
     h2: v2::Connector,
+    /// By who says where an endpoint is.
     policy: Arc<EgressPolicy>,
+    policy_of_deployments: EgressPolicy,
 }
 
 impl Connector {
     pub fn new(policy: Arc<EgressPolicy>, roots: &Roots) -> Self {
         let mut options = ConnectorOptions::new(H2_IDLE_MAX);
         options.ca_file = Some(roots.path());
-        Self { h2: v2::Connector::new(Some(options)), policy }
+        let policy_of_deployments = policy.of(Origin::Deployment).into_owned();
+        Self { h2: v2::Connector::new(Some(options)), policy, policy_of_deployments }
+    }
+
+    fn policy(&self, endpoint: &Endpoint) -> &EgressPolicy {
+        match endpoint.origin {
+            Origin::Owner => &self.policy,
+            Origin::Deployment => &self.policy_of_deployments,
+        }
     }
 
     /// An idle connection of the endpoint, if there is one.
@@ -100,7 +111,8 @@ impl Connector {
     /// A new connection: the endpoint's addresses are tried in order. With TLS, `alpn` is offered.
     pub async fn connect(&self, endpoint: &Endpoint, alpn: ALPN) -> Result<Connection, ConnectError> {
         let forbidden = |refusal: EgressRefusal| ConnectError::Forbidden(refusal.to_string());
-        self.policy.check_url(&endpoint.url).map_err(forbidden)?;
+        let policy = self.policy(endpoint);
+        policy.check_url(&endpoint.url).map_err(forbidden)?;
         let limit = endpoint.timeouts.connect;
         let addresses = endpoint.addresses.get(limit).await.map_err(|outcome| match outcome {
             Outcome::Refused(refusal) => forbidden(refusal),
@@ -113,7 +125,7 @@ impl Connector {
         let mut last = ConnectError::Dns;
         for &address in addresses.iter() {
             // Judged on the very address that is connected to.
-            if let Err(refusal) = self.policy.check_address(address.ip(), address.port(), name) {
+            if let Err(refusal) = policy.check_address(address.ip(), address.port(), name) {
                 last = forbidden(refusal);
                 continue;
             }

@@ -8,7 +8,7 @@ use dashmap::DashMap;
 use parking_lot::Mutex;
 use proto_shared::egress::EgressPolicy;
 use proto_shared::feed::GatewayReport;
-use proto_shared::snapshot::UpstreamTimeouts;
+use proto_shared::snapshot::{Origin, UpstreamTimeouts};
 use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
 use tokio::sync::watch;
 
@@ -29,6 +29,8 @@ pub struct Endpoint {
     /// `workspace/provider`: for messages and logs.
     pub label: Box<str>,
     pub url: HostUrl,
+    /// Who says that it is there.
+    pub origin: Origin,
     pub timeouts: Timeouts,
     pub addresses: Addresses,
     pub pool: Pool,
@@ -110,7 +112,7 @@ impl Endpoints {
         let existing = self.map.get(&key).map(|entry| Arc::clone(&entry));
         let existing = existing.or_else(|| self.returned(&key));
         if let Some(existing) = &existing
-            && existing.raw_timeouts == route.timeouts
+            && (existing.raw_timeouts, existing.origin) == (route.timeouts, route.origin)
         {
             return Arc::clone(existing);
         }
@@ -118,6 +120,7 @@ impl Endpoints {
         let endpoint = Arc::new(Endpoint {
             label: format!("{}/{}", key.0, key.1).into(),
             url: url.clone(),
+            origin: route.origin,
             timeouts,
             addresses: Addresses::of(url),
             pool: Pool::new(self.idle_per_endpoint_max, timeouts.pool_idle),
@@ -181,7 +184,7 @@ impl Endpoints {
         }
         let (endpoint, policy) = (Arc::clone(endpoint), Arc::clone(&self.policy));
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { endpoint.addresses.refresh(&policy).await });
+            runtime.spawn(async move { endpoint.addresses.refresh(&policy.of(endpoint.origin)).await });
         }
     }
 
@@ -207,7 +210,9 @@ impl Endpoints {
         use futures_util::StreamExt;
         let named = endpoints.iter().filter(|endpoint| endpoint.addresses.needs_lookup());
         futures_util::stream::iter(named)
-            .for_each_concurrent(LOOKUPS_MAX, |endpoint| endpoint.addresses.refresh(&self.policy))
+            .for_each_concurrent(LOOKUPS_MAX, |endpoint| async move {
+                endpoint.addresses.refresh(&self.policy.of(endpoint.origin)).await;
+            })
             .await;
     }
 }

@@ -2,7 +2,9 @@
 //! judged on the very address.
 
 use gateway::GatewayConfig;
+use proto_shared::ProviderRoute;
 use proto_shared::egress::EgressPolicy;
+use proto_shared::snapshot::Origin;
 
 use crate::harness::scripted::Scripted;
 use crate::harness::*;
@@ -73,6 +75,20 @@ async fn private_addresses_need_a_permission_and_the_refusal_names_the_setting()
     assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
     let world = World::start_with(Routes::usual(&localhost, "x/y"), closed(&["localhost"])).await;
     assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+}
+
+#[tokio::test]
+async fn what_the_registry_runs_itself_may_be_on_a_private_address_as_long_as_the_registry_says_so() {
+    let upstream = Scripted::obliging().await;
+    let deployed = |p: &mut ProviderRoute| p.origin = Origin::Deployment;
+    let routes = || Routes::usual_with(&upstream.url(), "x/y", deployed);
+    let strict = |config: &mut GatewayConfig| config.egress = EgressPolicy::default();
+    let world = World::start_with(routes(), strict).await;
+    assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+    world.publish(Routes::usual(&upstream.url(), "x/y")).await;
+    forbidden(&world, OPENAI).await;
+    world.publish(Routes::usual_with("http://169.254.169.254", "x/y", deployed)).await;
+    forbidden(&world, OPENAI).await;
 }
 
 #[tokio::test]

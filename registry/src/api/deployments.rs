@@ -12,7 +12,7 @@ use utoipa::IntoParams;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use self::body::{CreateDeployment, UpdateDeployment, UpdateDeploymentStatus};
+use self::body::{CreateDeployment, ScaleDeployment, UpdateDeployment, UpdateDeploymentStatus};
 use self::view::{Deployment, DeploymentModel, DeploymentModels};
 use super::body::Valid;
 use super::query::{self, Pairs};
@@ -27,7 +27,7 @@ use crate::store::{providers, routes, workspaces};
 pub fn routes() -> OpenApiRouter<Registry> {
     OpenApiRouter::new()
         .routes(routes!(create, list))
-        .routes(routes!(read, update, delete))
+        .routes(routes!(read, update, scale, delete))
         .routes(routes!(versions))
         .routes(routes!(read_version, delete_version))
         .routes(routes!(report_status))
@@ -115,6 +115,25 @@ async fn update(
         deployments::insert_version(write, &workspace, &name, order)
     });
     Ok(reply::written(StatusCode::CREATED, made.await?, Deployment::from))
+}
+
+/// Has more or fewer instances of the latest version run; it stays the same version. Those that are too many are
+/// stopped when no request is under way there.
+#[utoipa::path(
+    patch, path = "/apis/models/v2/workspaces/{workspace}/deployments/{name}", tag = "deployments",
+    request_body = ScaleDeployment, responses((status = 200, body = Deployment)),
+)]
+async fn scale(
+    State(registry): State<Registry>,
+    Path((workspace, name)): Path<(String, String)>,
+    Valid(scale): Valid<ScaleDeployment>,
+) -> Reply {
+    let scaled = registry
+        .inner
+        .store
+        .write(move |write| deployments::scale(write, &workspace, &name, scale.replicas))
+        .await?;
+    Ok(reply::written(StatusCode::OK, scaled, Deployment::from))
 }
 
 /// Has all versions stopped and removed. For one that is DELETED, removes its record at once.

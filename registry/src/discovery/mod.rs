@@ -33,11 +33,11 @@ use crate::error::Error;
 use crate::server::stopped;
 use crate::store::providers;
 pub use hurry::Hurry;
-pub use own::call;
+pub use own::{call, get_models};
 pub use probe::{Client, get_status};
 use schedule::{Due, Lane, Outcome, Schedule};
-pub use verdict::Failure;
 use verdict::Probed;
+pub use verdict::{Failure, listed};
 
 /// With nothing due, the loop still looks around this often.
 const IDLE_WAIT: Duration = Duration::from_secs(60);

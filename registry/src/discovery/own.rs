@@ -11,8 +11,8 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 use super::address;
-use super::probe::{AGENT, exchange};
-use super::verdict::Failure;
+use super::probe::{AGENT, exchange, read_list};
+use super::verdict::{Failure, Probed};
 
 /// Longest answer that is read.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
@@ -40,4 +40,13 @@ pub async fn call(
         exchange(stream, request, ANSWER_BYTES_MAX).await
     };
     tokio::time::timeout(timeout, ask).await.unwrap_or(Err(Failure::TimedOut))
+}
+
+/// What an instance says that it serves; none when it does not say it in time.
+pub async fn get_models(endpoint: SocketAddr, timeout: Duration) -> Option<Vec<String>> {
+    let (status, body) = call(endpoint, "/v1/models", None, timeout).await.ok()?;
+    match read_list(&body) {
+        Probed::Listed(ids) if status == StatusCode::OK => Some(ids),
+        Probed::Listed(_) | Probed::NoList(_) | Probed::Failed(_) => None,
+    }
 }

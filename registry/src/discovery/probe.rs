@@ -61,7 +61,7 @@ impl Client {
     async fn ask(&self, provider: &KeyedProvider) -> Result<Probed, Failure> {
         let request = self.request(provider)?;
         let url = &provider.provider.spec.host_url;
-        let stream = address::connect(url, &self.egress).await?;
+        let stream = address::connect(url, &self.egress.of(provider.origin())).await?;
         let (status, body) = if url.is_https() {
             let stream = tls::handshake(&self.tls, url, stream).await?;
             exchange(stream, request, self.limits.body_bytes_max).await?
@@ -193,7 +193,7 @@ struct Card {
 }
 
 /// Reads an OpenAI-style list. Cards without an id are passed over.
-fn read_list(body: &[u8]) -> Probed {
+pub(super) fn read_list(body: &[u8]) -> Probed {
     let Ok(list) = serde_json::from_slice::<List>(body) else { return Probed::NoList(NoList::OtherShape) };
     let ids = list.data.into_iter().filter_map(|card| match card.id {
         Value::String(id) => Some(id),

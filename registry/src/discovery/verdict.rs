@@ -118,6 +118,13 @@ impl Verdict {
     }
 }
 
+/// What it means that a provider, asked beside the looks of here, listed these.
+pub fn listed(provider: &Provider, ids: &[String]) -> Finding {
+    let (served, message) = name_models(provider, ids);
+    let status = Some(ProviderStatus::Ready);
+    Finding { status, message: Some(message), served: Some(served), model_deployment_id: None }
+}
+
 /// Judges one look. `failures` counts the failed or doubtful looks right before it.
 pub fn judge(provider: &Provider, probed: &Probed, failures: u32) -> Verdict {
     if !provider.status.is_probed() || provider.withheld {

@@ -32,6 +32,10 @@ pub struct Deployment {
     /// Of the same workspace.
     pub config: String,
     pub config_version: i64,
+    /// How many are to run; absent: as many as its config says.
+    pub replicas: Option<u32>,
+    /// How many take requests; absent while nobody here has looked.
+    pub ready_replicas: Option<u32>,
     pub lifecycle: Lifecycle,
     /// `workspace/name` of the provider that routes to it.
     pub model_provider_id: Option<String>,

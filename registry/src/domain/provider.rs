@@ -35,6 +35,8 @@ pub struct Provider {
     pub served: Vec<ServedModel>,
     /// Out of rotation: its deployment is not ready.
     pub withheld: bool,
+    /// Where the instances are that this registry runs for it; empty: its owner says where it is.
+    pub instances: Vec<HostUrl>,
     pub created: Timestamp,
     pub updated: Timestamp,
 }

@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use proto_shared::snapshot::SNAPSHOT_FORMAT;
+use proto_shared::snapshot::{Origin, SNAPSHOT_FORMAT};
 use proto_shared::{
     Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName, WorkspaceName,
 };
@@ -27,13 +27,20 @@ impl KeyedProvider {
         self.provider.spec.api_key_secret_name.as_ref().filter(|_| self.key.is_none())
     }
 
+    /// Only whoever runs instances writes where they are, and what its owner points elsewhere loses them.
+    pub fn origin(&self) -> Origin {
+        let Provider { spec, instances, .. } = &self.provider;
+        if instances.contains(&spec.host_url) { Origin::Deployment } else { Origin::Owner }
+    }
+
     pub fn route(&self) -> ProviderRoute {
-        let Provider { workspace, name, spec, status, .. } = &self.provider;
+        let Provider { workspace, name, spec, status, instances, .. } = &self.provider;
         ProviderRoute {
             workspace: workspace.clone(),
             name: name.clone(),
             host_url: spec.host_url.clone(),
-            replicas: Vec::new(),
+            replicas: if instances.len() > 1 { instances.clone() } else { Vec::new() },
+            origin: self.origin(),
             api_key: self.key.clone(),
             missing_secret: self.missing_secret().cloned(),
             auth_header_format: spec.auth_header_format.clone().unwrap_or_default(),

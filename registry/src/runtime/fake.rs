@@ -21,6 +21,8 @@ use crate::domain::timestamp::Timestamp;
 #[derive(Debug, Clone, Default)]
 pub struct Script {
     pub ready_after_ms: u64,
+    /// What it serves, when that is another model than usual.
+    pub model: Option<String>,
     /// Ends at once with this code.
     pub exit_code: Option<i32>,
     /// Takes no notice of SIGTERM: a stop lasts as long as its grace.
@@ -104,6 +106,13 @@ impl FakeRuntime {
             sim.shutdown().await;
         }
         self.wake();
+    }
+
+    /// Whether somebody follows what all that run print.
+    pub fn are_followed(&self) -> bool {
+        let state = self.state.lock();
+        let mut runs = state.instances.values().filter_map(|faked| faked.runs.as_ref());
+        runs.all(|runs| runs.receiver_count() > 0)
     }
 
     /// Somebody removes an instance behind our back.
@@ -208,7 +217,10 @@ impl Runtime for FakeRuntime {
             _ if script.cut_off_start => (Phase::Created, None),
             Some(code) => (Phase::Exited { code: Some(code), oom_killed: false, at: Some(now) }, None),
             None => {
-                let sim = Sim::start(SimOptions { listen, ready_after_ms, ..SimOptions::default() }).await;
+                let usual = SimOptions::default();
+                let models = script.model.map_or(usual.models, |model| vec![model]);
+                let sim =
+                    Sim::start(SimOptions { listen, ready_after_ms, models, ..SimOptions::default() }).await;
                 let sim = sim.map_err(|error| Fault::new(FaultKind::Engine, error.to_string()))?;
                 (Phase::Running { endpoint: Some(sim.addr()), since: now }, Some(sim))
             }

@@ -19,7 +19,8 @@ use crate::error::Error;
 
 const TABLE: &str = "deployments";
 const COLUMNS: &str = "seq, id, workspace, name, version, project, config, config_version, status, \
-    status_message, status_us, status_history, model_provider_id, created_us, updated_us";
+    status_message, status_us, status_history, model_provider_id, created_us, updated_us, replicas, \
+    ready_replicas";
 /// The provider that the controller named, or else the oldest one that names the deployment. In a
 /// filter only: a list would look it up for every row that it sorts.
 const PROVIDER: &str = "coalesce(model_provider_id, (SELECT p.workspace || '/' || p.name FROM providers p \
@@ -55,6 +56,8 @@ pub struct Order {
     pub config: String,
     /// Absent: the latest.
     pub config_version: Option<i64>,
+    /// Absent: as many as its config says, or as the version before.
+    pub replicas: Option<u32>,
 }
 
 fn decode(row: &Row<'_>) -> rusqlite::Result<Deployment> {
@@ -73,6 +76,8 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Deployment> {
         model_provider_id: row.get(12)?,
         created: Timestamp(row.get(13)?),
         updated: Timestamp(row.get(14)?),
+        replicas: row.get(15)?,
+        ready_replicas: row.get(16)?,
     })
 }
 
@@ -190,7 +195,7 @@ pub fn insert_version(
             format!("Deployment '{workspace}/{name}' is being deleted; create it anew when it is gone");
         return Err(Error::Conflict(text));
     }
-    let order = Order { project: latest.project, ..order };
+    let order = Order { project: latest.project, replicas: order.replicas.or(latest.replicas), ..order };
     let lifecycle = Lifecycle::updated(write.now());
     insert_next(write, workspace, name, &order, &lifecycle, latest.model_provider_id.as_deref())
 }
@@ -208,8 +213,8 @@ fn insert_next(
     write
         .prepare_cached(
             "INSERT INTO deployments (id, workspace, name, version, project, config, config_version, status, \
-             status_message, status_us, status_history, model_provider_id, latest, created_us, updated_us) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, TRUE, ?13, ?13)",
+             status_message, status_us, status_history, model_provider_id, latest, created_us, updated_us, \
+             replicas) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, TRUE, ?13, ?13, ?14)",
         )?
         .execute((
             write.new_id("model-deployment").as_str(),
@@ -225,6 +230,7 @@ fn insert_next(
             to_json(&lifecycle.history())?,
             provider,
             write.now().0,
+            order.replicas,
         ))?;
     write.wake_reconciler();
     get(write, workspace.as_str(), name.as_str(), Some(version))
@@ -267,6 +273,47 @@ pub fn change(
         ))?;
     write.wake_reconciler();
     Ok(true)
+}
+
+/// Has so many run from now on, and what runs goes on running; `None`: as many as its config says. One that was
+/// given up is begun with again as far as there is anything to begin.
+pub fn scale(
+    write: &Write<'_>,
+    workspace: &str,
+    name: &str,
+    replicas: Option<u32>,
+) -> Result<Deployment, Error> {
+    let mut latest = find(write, workspace, name, None)?.ok_or_else(|| not_found(workspace, name, None))?;
+    if matches!(latest.lifecycle.status(), DeploymentStatus::Deleting | DeploymentStatus::Deleted) {
+        return Err(Error::Conflict(format!("Deployment '{workspace}/{name}' is being deleted")));
+    }
+    if latest.replicas != replicas {
+        write
+            .prepare_cached("UPDATE deployments SET replicas = ?2, updated_us = ?3 WHERE seq = ?1")?
+            .execute((latest.seq, replicas, write.now().0))?;
+        if latest.lifecycle.status() == DeploymentStatus::Error && is_ours(write, latest.seq)? {
+            let message = "Scaling";
+            change(write, &mut latest, |life, now| life.advance(DeploymentStatus::Pending, message, now))?;
+        }
+        write.wake_reconciler();
+    }
+    get(write, workspace, name, None)
+}
+
+fn is_ours(connection: &Connection, seq: i64) -> Result<bool, Error> {
+    Ok(connection
+        .prepare_cached("SELECT 1 FROM deployments WHERE seq = ?1 AND runtime IS NOT NULL")?
+        .exists([seq])?)
+}
+
+/// Records how many of its instances take requests.
+pub fn set_ready_replicas(write: &Write<'_>, seq: i64, ready: u32) -> Result<bool, Error> {
+    let changed = write
+        .prepare_cached(
+            "UPDATE deployments SET ready_replicas = ?2 WHERE seq = ?1 AND ready_replicas IS NOT ?2",
+        )?
+        .execute((seq, ready))?;
+    Ok(changed > 0)
 }
 
 /// Records which provider routes to it.

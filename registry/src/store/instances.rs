@@ -6,9 +6,9 @@ use std::str::FromStr;
 
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
-use super::deployments;
 use super::page::{json, json_or_null, to_json};
 use super::writer::Write;
+use super::{deployments, routes};
 use crate::domain::deployment_config::ConfigBody;
 use crate::domain::{Deployment, Timestamp};
 use crate::error::Error;
@@ -41,8 +41,19 @@ pub struct Record {
     pub ready: Option<Timestamp>,
     /// Given up.
     pub failed: bool,
-    /// To be stopped, and not before.
-    pub ending: Option<Timestamp>,
+    /// What is to be told of it while it does not run.
+    pub message: Option<String>,
+    /// To be stopped: then at the latest.
+    pub ending: Option<Ending>,
+}
+
+/// How an instance goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ending {
+    /// What it is at is waited for until then.
+    pub at: Timestamp,
+    /// From this generation on, no route leads to it.
+    pub generation: u64,
 }
 
 impl RuntimeKind {
@@ -89,15 +100,22 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Record> {
         launched: time(7)?,
         ready: time(8)?,
         failed: row.get(9)?,
-        ending: time(10)?,
+        message: row.get(10)?,
+        ending: time(11)?.map(|at| ending(at, row.get(12))).transpose()?,
     })
+}
+
+fn ending(at: Timestamp, generation: rusqlite::Result<Option<i64>>) -> rusqlite::Result<Ending> {
+    // What was marked by an older program has none, and its time is short.
+    let generation = generation?.and_then(|generation| u64::try_from(generation).ok());
+    Ok(Ending { at, generation: generation.unwrap_or(u64::MAX) })
 }
 
 pub fn all(connection: &Connection) -> Result<Vec<Record>, Error> {
     let records = connection
         .prepare_cached(
             "SELECT deployment, replica, incarnation, gpus, failures, created_us, retry_us, launched_us, \
-             ready_us, failed, ending_us FROM instances ORDER BY deployment, replica, incarnation",
+             ready_us, failed, message, ending_us, ending_generation FROM instances ORDER BY deployment, replica, incarnation",
         )?
         .query_map([], decode)?
         .collect::<Result<_, _>>()?;
@@ -111,14 +129,19 @@ pub struct Intent {
     pub gpus: Vec<String>,
     pub failures: u32,
     pub retry_at: Option<Timestamp>,
+    /// Why it is tried again.
+    pub message: Option<String>,
 }
 
 pub fn insert(write: &Write<'_>, intent: &Intent) -> Result<(), Error> {
-    let Intent { key, gpus, failures, retry_at } = intent;
+    let Intent { key, gpus, failures, retry_at, message } = intent;
+    write
+        .prepare_cached("UPDATE deployments SET tries = max(tries, ?2) WHERE seq = ?1")?
+        .execute((key.deployment, key.incarnation))?;
     write
         .prepare_cached(
-            "INSERT INTO instances (deployment, replica, incarnation, gpus, failures, created_us, retry_us) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
+            "INSERT INTO instances (deployment, replica, incarnation, gpus, failures, created_us, retry_us, \
+             message) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
         )?
         .execute((
             key.deployment,
@@ -128,8 +151,20 @@ pub fn insert(write: &Write<'_>, intent: &Intent) -> Result<(), Error> {
             failures,
             write.now().0,
             retry_at.map(|at| at.0),
+            message,
         ))?;
     write.wake_reconciler();
+    Ok(())
+}
+
+/// What is told of it from now on.
+pub fn explain(write: &Write<'_>, key: RecordKey, message: &str) -> Result<(), Error> {
+    let RecordKey { deployment, replica, incarnation } = key;
+    write
+        .prepare_cached(
+            "UPDATE instances SET message = ?4 WHERE deployment = ?1 AND replica = ?2 AND incarnation = ?3",
+        )?
+        .execute((deployment, replica, incarnation, message))?;
     Ok(())
 }
 
@@ -139,14 +174,18 @@ pub enum Mark {
     Launched,
     Ready,
     Failed,
+    /// It is stopped then at the latest. The routes of this moment don't lead to it.
     Ending(Timestamp),
-    Retry { failures: u32, at: Timestamp },
+    Retry {
+        failures: u32,
+        at: Timestamp,
+    },
 }
 
 /// Says whether there was anything to mark.
 pub fn mark(write: &Write<'_>, key: RecordKey, mark: Mark) -> Result<bool, Error> {
     let now = write.now().0;
-    let set = |what: &str, value: i64, second: Option<u32>| {
+    let set = |what: &str, value: i64, second: Option<i64>| {
         let sql = format!(
             "UPDATE instances SET {what} WHERE deployment = ?1 AND replica = ?2 AND incarnation = ?3"
         );
@@ -161,8 +200,11 @@ pub fn mark(write: &Write<'_>, key: RecordKey, mark: Mark) -> Result<bool, Error
         Mark::Launched => set("launched_us = ?4", now, None),
         Mark::Ready => set("ready_us = ?4", now, None),
         Mark::Failed => set("failed = ?4", 1, None),
-        Mark::Ending(at) => set("ending_us = ?4", at.0, None),
-        Mark::Retry { failures, at } => set("retry_us = ?4, failures = ?5", at.0, Some(failures)),
+        Mark::Ending(at) => {
+            let generation = i64::try_from(routes::generation(write)?).unwrap_or(i64::MAX);
+            set("ending_us = ?4, ending_generation = ?5", at.0, Some(generation))
+        }
+        Mark::Retry { failures, at } => set("retry_us = ?4, failures = ?5", at.0, Some(failures.into())),
     }?;
     write.wake_reconciler();
     Ok(changed > 0)
@@ -183,6 +225,8 @@ pub struct StoredVersion {
     pub deployment: Deployment,
     pub is_untouched: bool,
     pub runtime: Option<RuntimeKind>,
+    /// The number of the last try at running an instance.
+    pub tries: u32,
     /// Absent when the config can't be read.
     pub config: Option<ConfigBody>,
 }
@@ -191,7 +235,7 @@ pub struct StoredVersion {
 pub fn versions(connection: &Connection) -> Result<Vec<StoredVersion>, Error> {
     let rows = connection
         .prepare_cached(
-            "SELECT d.seq, d.status_history = '[]', d.runtime, c.body FROM deployments d \
+            "SELECT d.seq, d.status_history = '[]', d.runtime, d.tries, c.body FROM deployments d \
              LEFT JOIN deployment_configs c ON c.workspace = d.workspace AND c.name = d.config \
                AND c.version = d.config_version \
              WHERE d.status <> 'DELETED' AND (d.runtime IS NOT NULL OR d.status_history = '[]') \
@@ -199,13 +243,13 @@ pub fn versions(connection: &Connection) -> Result<Vec<StoredVersion>, Error> {
         )?
         .query_map([], |row| {
             let runtime = row.get::<_, Option<String>>(2)?.and_then(|text| text.parse().ok());
-            Ok((row.get(0)?, row.get(1)?, runtime, json_or_null(row, 3)?))
+            Ok((row.get(0)?, row.get(1)?, runtime, row.get(3)?, json_or_null(row, 4)?))
         })?
-        .collect::<Result<Vec<(i64, bool, Option<RuntimeKind>, Option<ConfigBody>)>, _>>()?;
+        .collect::<Result<Vec<(i64, bool, Option<RuntimeKind>, u32, Option<ConfigBody>)>, _>>()?;
     let mut versions = Vec::with_capacity(rows.len());
-    for (seq, is_untouched, runtime, config) in rows {
+    for (seq, is_untouched, runtime, tries, config) in rows {
         if let Some(deployment) = deployments::by_seq(connection, seq)? {
-            versions.push(StoredVersion { deployment, is_untouched, runtime, config });
+            versions.push(StoredVersion { deployment, is_untouched, runtime, tries, config });
         }
     }
     Ok(versions)

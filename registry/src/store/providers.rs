@@ -1,6 +1,6 @@
 //! Providers.
 
-use proto_shared::{ProviderName, WorkspaceName};
+use proto_shared::{HostUrl, ProviderName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
 use super::documents::{CREATED_AT, DESCRIPTION, NAME, PROJECT, UPDATED_AT, WORKSPACE};
@@ -17,7 +17,7 @@ use crate::error::Error;
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
-    status_message, created_us, updated_us, withheld, preset, backend";
+    status_message, created_us, updated_us, withheld, preset, backend, instances";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
@@ -74,6 +74,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
         created: Timestamp(row.get(20)?),
         updated: Timestamp(row.get(21)?),
         withheld: row.get(22)?,
+        instances: json_or_null(row, 25)?.unwrap_or_default(),
     })
 }
 
@@ -227,27 +228,37 @@ pub fn record(write: &Write<'_>, provider: &Provider, finding: &Finding) -> Resu
 /// Takes it out of rotation, whatever discovery finds.
 pub fn withhold(write: &Write<'_>, provider: &Provider, why: &str) -> Result<(), Error> {
     set_status(write, provider.seq, ProviderStatus::Pending, why)?;
-    set_withheld(write, provider.seq, true)
+    let generation = write.touch_routes()?;
+    write
+        .prepare_cached(
+            "UPDATE providers SET withheld = TRUE, route_generation = ?2, revision = revision + 1 WHERE seq = ?1",
+        )?
+        .execute((provider.seq, generation))?;
+    write.wake_reconciler();
+    Ok(())
 }
 
-/// Puts it back. What it served before it serves again, until discovery has looked.
-pub fn release(write: &Write<'_>, provider: &Provider) -> Result<(), Error> {
+/// Leads it to instances that this registry runs, `host_url` being one of them, and puts it back into rotation.
+/// What it served before it serves still, until somebody has looked.
+pub fn lead(
+    write: &Write<'_>,
+    provider: &Provider,
+    host_url: &HostUrl,
+    instances: &[HostUrl],
+) -> Result<Provider, Error> {
     if provider.withheld {
         let known = if provider.served.is_empty() { ProviderStatus::Created } else { ProviderStatus::Ready };
         set_status(write, provider.seq, known, "")?;
     }
-    set_withheld(write, provider.seq, false)
-}
-
-fn set_withheld(write: &Write<'_>, seq: i64, withheld: bool) -> Result<(), Error> {
     let generation = write.touch_routes()?;
     write
         .prepare_cached(
-            "UPDATE providers SET withheld = ?2, route_generation = ?3, revision = revision + 1 WHERE seq = ?1",
+            "UPDATE providers SET revision = revision + (withheld OR host_url <> ?2), withheld = FALSE, \
+             host_url = ?2, instances = ?3, route_generation = ?4, updated_us = ?5 WHERE seq = ?1",
         )?
-        .execute((seq, withheld, generation))?;
+        .execute((provider.seq, host_url.as_str(), to_json(&instances)?, generation, write.now().0))?;
     write.wake_reconciler();
-    Ok(())
+    get(write, provider.workspace.as_str(), provider.name.as_str())
 }
 
 pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
@@ -267,6 +278,7 @@ fn require_secret(write: &Write<'_>, workspace: &WorkspaceName, spec: &ProviderS
     Err(Error::refused("api_key_secret_name", reason))
 }
 
+/// What its owner points elsewhere is not at the instances of this registry any more.
 fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Error> {
     let generation = write.touch_routes()?;
     write
@@ -277,6 +289,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
              default_extra_headers = :default_headers, required_extra_headers = :required_headers, \
              model_deployment_id = :deployment, timeouts = :timeouts, replay = :replay, \
              preset = :preset, backend = :backend, \
+             instances = iif(host_url = :host_url, instances, NULL), \
              revision = revision + 1, route_generation = :generation, updated_us = :now WHERE seq = :seq",
         )?
         .execute(named_params! {

@@ -12,7 +12,11 @@ use crate::error::Error;
 /// Most deployments that one look takes in; the next look sees the others.
 const SEEN_MAX: u32 = 500;
 
-/// Everything there may be something to do about; what waits for its end only comes last.
+/// So many versions that were replaced can still be read while their deployment lives.
+pub const REPLACED_KEPT_MAX: u32 = 10;
+
+/// Everything there may be something to do about; what waits for its end only comes last. There is nothing to do
+/// about the last versions that were replaced, as long as the latest is to run.
 pub fn observe(connection: &Connection) -> Result<Observed, Error> {
     let deployments = connection
         .prepare_cached(
@@ -24,10 +28,16 @@ pub fn observe(connection: &Connection) -> Result<Observed, Error> {
                AND o.name = d.name AND o.status NOT IN ('DELETING', 'DELETED')), \
              d.runtime IS NOT NULL \
              FROM deployments d JOIN workspaces w ON w.name = d.workspace \
-             WHERE d.status IN ('DELETING', 'DELETED') OR d.status_history = '[]' \
-             OR w.deleting_us IS NOT NULL ORDER BY d.status = 'DELETED', d.seq LIMIT ?1",
+             WHERE (d.status IN ('DELETING', 'DELETED') OR d.status_history = '[]' \
+               OR w.deleting_us IS NOT NULL) \
+             AND NOT (d.status = 'DELETED' AND w.deleting_us IS NULL \
+               AND EXISTS (SELECT 1 FROM deployments o WHERE o.workspace = d.workspace AND o.name = d.name \
+                 AND o.latest AND o.status NOT IN ('DELETING', 'DELETED')) \
+               AND (SELECT count(*) FROM deployments o WHERE o.workspace = d.workspace AND o.name = d.name \
+                 AND o.version > d.version) <= ?2) \
+             ORDER BY d.status = 'DELETED', d.seq LIMIT ?1",
         )?
-        .query_map([SEEN_MAX], decode)?
+        .query_map([SEEN_MAX, REPLACED_KEPT_MAX], decode)?
         .collect::<Result<_, _>>()?;
     Ok(Observed { deployments, leaving: leaving::observe(connection)? })
 }

@@ -59,6 +59,9 @@ pub struct ConfigFields {
     /// GPUs it gets
     #[arg(long, visible_alias = "gpu", value_name = "N")]
     pub gpus: Option<u32>,
+    /// How many run side by side [default: 1]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u32>,
     /// What runs it: nim, vllm or generic [default: nim]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<String>,
@@ -117,6 +120,12 @@ Examples:
     /// Run another config, or another version of it.
     #[command(after_help = "Example:\n  nimgate deployment update llama --config llama --wait")]
     Update(Waiting<Update<DeploymentFields>>),
+    /// Have more or fewer instances of it run; those that run go on running.
+    #[command(after_help = "\
+Examples:
+  nimgate deployment scale llama 3 --wait
+  nimgate deployment scale llama 1")]
+    Scale(Waiting<Scale>),
     /// Stop a deployment: its routes go first, then its container.
     #[command(after_help = "Example:\n  nimgate deployment delete llama --wait")]
     Delete(Waiting<VersionNamed>),
@@ -136,6 +145,17 @@ Examples:
   nimgate deployment wait llama
   nimgate deployment wait llama --status deleted --timeout-s 120")]
     Wait(WaitArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct Scale {
+    /// Its name
+    pub name: String,
+    /// How many are to run side by side
+    #[arg(value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub replicas: u32,
+    #[command(flatten)]
+    pub connection: Connection,
 }
 
 /// A command whose end can be waited for.
@@ -207,6 +227,9 @@ pub struct DeploymentFields {
     /// Version of the config [default: the latest]
     #[arg(long, value_name = "N")]
     pub config_version: Option<u64>,
+    /// How many run side by side [default: as many as the config says]
+    #[arg(long, value_name = "N")]
+    pub replicas: Option<u32>,
     /// Project it belongs to
     #[arg(long, value_name = "NAME")]
     pub project: Option<String>,

@@ -20,7 +20,7 @@ use clap::Subcommand;
 pub use ask::{ADMIN_URL_DEFAULT, ChatArgs, CompletionsArgs, ExplainArgs, RoutesArgs, StatusArgs};
 pub use deployment::{
     ConfigCommand as DeploymentConfigCommand, ConfigFields, DeployArgs, DeploymentCommand, DeploymentFields,
-    LogsArgs, Patience, VersionNamed, WaitArgs, Waiting, Wish,
+    LogsArgs, Patience, Scale, VersionNamed, WaitArgs, Waiting, Wish,
 };
 pub use fields::About;
 pub use fileset::{

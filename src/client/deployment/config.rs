@@ -74,6 +74,7 @@ impl Fields for ConfigFields {
             body.put(&in_spec("model_name"), &Some(&model.name));
         }
         body.put(&in_executor("gpu"), &self.gpus);
+        body.put(&in_executor("replicas"), &self.replicas);
         let envs: BTreeMap<_, _> = self.envs.iter().map(|env| (&env.name, &env.value)).collect();
         body.put(&in_executor("additional_envs"), &(!envs.is_empty()).then_some(envs));
         body.list(&in_executor("additional_args"), &self.args);

@@ -8,6 +8,7 @@ mod wait;
 
 use std::time::Duration;
 
+use http::Method;
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -15,8 +16,8 @@ use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Done, Fields, List, Noun, Way};
 use super::output;
 use crate::cli::{
-    Connection, Create, DeployArgs, DeploymentCommand, DeploymentFields, Patience, Update, VersionNamed,
-    WaitArgs, Waiting, Wish,
+    Connection, Create, DeployArgs, DeploymentCommand, DeploymentFields, Patience, Scale, Update,
+    VersionNamed, WaitArgs, Waiting, Wish,
 };
 use config::CONFIG;
 
@@ -54,6 +55,7 @@ impl Fields for DeploymentFields {
         }
         body.text("config", &self.config);
         body.put("config_version", &self.config_version);
+        body.put("replicas", &self.replicas);
         body.text("project", &self.project);
     }
 
@@ -72,6 +74,7 @@ pub async fn run(command: DeploymentCommand) -> Result<(), ClientError> {
         }
         DeploymentCommand::Get(args) => DEPLOYMENT.get_version(args).await,
         DeploymentCommand::Update(args) => update(args).await,
+        DeploymentCommand::Scale(args) => scale(args).await,
         DeploymentCommand::Delete(args) => delete(args).await,
         DeploymentCommand::Versions(args) => DEPLOYMENT.versions(args).await,
         DeploymentCommand::Logs(args) => logs::run(args).await,
@@ -92,6 +95,22 @@ async fn update(args: Waiting<Update<DeploymentFields>>) -> Result<(), ClientErr
     let api = Api::new(&args.connection)?;
     let value = DEPLOYMENT.replace(&api, &args.name, &args.source, &args.fields).await?;
     tell_or_wait(&api, &args.connection, &args.name, (&value, Done::Updated), &patience).await
+}
+
+async fn scale(args: Waiting<Scale>) -> Result<(), ClientError> {
+    let Waiting { args: Scale { name, replicas, connection }, patience } = args;
+    let (api, form) = (Api::new(&connection)?, connection.view.output);
+    let sent = api.send(Method::PATCH, &DEPLOYMENT.one(&api, &name), &json!({"replicas": replicas})).await;
+    let value = sent.map_err(|e| DEPLOYMENT.see_list(&api, e))?;
+    if patience.wait {
+        let limit = Duration::from_secs(patience.limit.timeout_s);
+        let goal = wait::Goal { wish: Wish::Ready, replicas: Some(replicas) };
+        return wait::wait(&api, &name, goal, limit, form).await;
+    }
+    output::show(form, &value, || {
+        output::say(&format!("deployment {name} gets {replicas} replica(s)"))?;
+        output::say(&format!("next: nimgate deployment wait {name}{}", api.at))
+    })
 }
 
 async fn tell_or_wait(

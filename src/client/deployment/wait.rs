@@ -29,17 +29,33 @@ enum Look {
     Waiting(Value),
 }
 
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct Goal {
+    pub wish: Wish,
+    /// So many that are ready, when any will not do.
+    pub replicas: Option<u32>,
+}
+
+impl From<Wish> for Goal {
+    fn from(wish: Wish) -> Self {
+        Self { wish, replicas: None }
+    }
+}
+
 /// Waits until the deployment is what is wished for. That it failed, or went, is a failure.
 pub async fn wait(
     api: &Api,
     name: &str,
-    wish: Wish,
+    goal: impl Into<Goal>,
     limit: Duration,
     form: Output,
 ) -> Result<(), ClientError> {
+    let goal = goal.into();
+    let wish = goal.wish;
     let mut shown = Shown::new(format!("waiting for deployment {name}"), form);
     let waited = tokio::select! {
-        waited = until(api, name, wish, limit, &mut shown) => waited,
+        waited = until(api, name, goal, limit, &mut shown) => waited,
         _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
     };
     shown.end();
@@ -60,16 +76,17 @@ pub async fn wait(
 async fn until(
     api: &Api,
     name: &str,
-    wish: Wish,
+    goal: Goal,
     limit: Duration,
     shown: &mut Shown,
 ) -> Result<Value, ClientError> {
+    let wish = goal.wish;
     let deadline = Instant::now() + limit;
     let mut history = History::default();
     let [mut pause, pause_max] = POLL_INTERVALS;
     let (mut first, mut lost_since) = (true, None);
     loop {
-        let look = look(api, name, wish, first).await?;
+        let look = look(api, name, goal, first).await?;
         let (Look::Done(value) | Look::Failed(value) | Look::Waiting(value)) = &look;
         let mut news = history.news(value);
         if first && wish == Wish::Deleted {
@@ -95,7 +112,8 @@ async fn until(
     }
 }
 
-async fn look(api: &Api, name: &str, wish: Wish, first: bool) -> Result<Look, ClientError> {
+async fn look(api: &Api, name: &str, goal: Goal, first: bool) -> Result<Look, ClientError> {
+    let Goal { wish, replicas } = goal;
     let value = match DEPLOYMENT.fetch(api, name).await {
         // A deployment that nobody ever saw is a mistyped name, unless it is to be gone anyway.
         Err(e) if e.status() == Some(StatusCode::NOT_FOUND) && (wish == Wish::Deleted || !first) => {
@@ -103,10 +121,11 @@ async fn look(api: &Api, name: &str, wish: Wish, first: bool) -> Result<Look, Cl
         }
         other => other?,
     };
+    let has_all = replicas.is_none_or(|replicas| value["ready_replicas"] == replicas);
     Ok(match (wish, value["status"].as_str().unwrap_or_default()) {
         (Wish::Deleted, "DELETED") => Look::Done(value),
         (_, "DELETED" | "ERROR") => Look::Failed(value),
-        (Wish::Ready, "READY") if routed(api, &value).await => Look::Done(value),
+        (Wish::Ready, "READY") if has_all && routed(api, &value).await => Look::Done(value),
         _ => Look::Waiting(value),
     })
 }

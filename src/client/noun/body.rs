@@ -13,7 +13,7 @@ use crate::client::error::ClientError;
 const FILE_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// What a server says about an object and nobody sets: found out, counted or given by it.
-const READ_ONLY: [&str; 14] = [
+const READ_ONLY: [&str; 15] = [
     "id",
     "workspace",
     "created_at",
@@ -24,6 +24,7 @@ const READ_ONLY: [&str; 14] = [
     "auth_context",
     "served_models",
     "model_provider_id",
+    "ready_replicas",
     "status",
     "status_message",
     "status_history",

@@ -64,6 +64,7 @@ impl Routes {
             timeouts: UpstreamTimeouts::default(),
             replay: Default::default(),
             replicas: Vec::new(),
+            origin: Default::default(),
             backend: Default::default(),
             ready: true,
         };

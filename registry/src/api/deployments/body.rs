@@ -23,6 +23,9 @@ pub struct CreateDeployment {
     config: String,
     /// Which version of it; the latest when left out
     config_version: Option<i64>,
+    /// Ours. How many run side by side; as many as the config says when left out
+    #[schema(minimum = 1, maximum = 64)]
+    replicas: Option<u32>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -33,6 +36,9 @@ pub struct UpdateDeployment {
     config: String,
     /// Which version of it; the latest when left out
     config_version: Option<i64>,
+    /// Ours. How many run side by side; as before when left out
+    #[schema(minimum = 1, maximum = 64)]
+    replicas: Option<u32>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -47,20 +53,30 @@ pub struct UpdateDeploymentStatus {
     pub model_provider_id: Option<String>,
 }
 
+/// Ours. What runs goes on running.
+#[derive(Deserialize, ToSchema)]
+pub struct ScaleDeployment {
+    /// How many run side by side; null: as many as the config says
+    #[schema(minimum = 1, maximum = 64, required)]
+    pub replicas: Option<u32>,
+}
+
+impl RequestBody for ScaleDeployment {}
 impl RequestBody for CreateDeployment {}
 impl RequestBody for UpdateDeployment {}
 impl RequestBody for UpdateDeploymentStatus {}
 
 impl CreateDeployment {
     pub fn accept(self) -> (EntityName, Order) {
-        let Self { name, project, config, config_version } = self;
-        (name, Order { project, config, config_version })
+        let Self { name, project, config, config_version, replicas } = self;
+        (name, Order { project, config, config_version, replicas })
     }
 }
 
 impl UpdateDeployment {
     pub fn accept(self) -> Order {
-        Order { project: None, config: self.config, config_version: self.config_version }
+        let Self { config, config_version, replicas } = self;
+        Order { project: None, config, config_version, replicas }
     }
 }
 

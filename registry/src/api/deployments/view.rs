@@ -24,6 +24,10 @@ pub struct Deployment {
     entity_version: i64,
     config: String,
     config_version: i64,
+    /// Ours. How many are to run side by side; absent: as many as the config says
+    replicas: Option<u32>,
+    /// Ours. How many of them take requests; absent while nothing here runs them
+    ready_replicas: Option<u32>,
     status: DeploymentStatus,
     status_message: String,
     /// Oldest first; the last one is the present state
@@ -96,6 +100,8 @@ impl From<domain::Deployment> for Deployment {
             entity_version: deployment.version,
             config: deployment.config,
             config_version: deployment.config_version,
+            replicas: deployment.replicas,
+            ready_replicas: deployment.ready_replicas,
             model_provider_id: deployment.model_provider_id,
             auth_context: AuthContext::default(),
             progress: None,

@@ -14,6 +14,7 @@ fn provider(status: ProviderStatus, message: &str, served: &[(&str, &str)]) -> P
         status,
         status_message: message.into(),
         withheld: false,
+        instances: Vec::new(),
         served: served
             .iter()
             .map(|(name, id)| ServedModel { name: ModelName::new(*name).unwrap(), served_name: (*id).into() })

@@ -20,6 +20,7 @@ fn provider(seq: i64, name: &str, served: &[(&str, &str)], status: ProviderStatu
         status,
         status_message: String::new(),
         withheld: false,
+        instances: Vec::new(),
         served,
         created: Timestamp(0),
         updated: Timestamp(0),

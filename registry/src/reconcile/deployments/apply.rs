@@ -5,6 +5,8 @@ use proto_shared::snapshot::{Replay, UpstreamTimeouts};
 use proto_shared::{Backend, HostUrl, ProviderName};
 
 use super::plan::Step;
+use super::routing::Led;
+use crate::discovery;
 use crate::domain::observed::SeenState;
 use crate::domain::provider::GivenStatus;
 use crate::domain::{Deployment, DeploymentStatus as Status, Provider, ProviderSpec};
@@ -20,35 +22,38 @@ pub fn write_step(write: &Write<'_>, step: &Step) -> Result<bool, Error> {
             let message = format!("Accepted: {} runs it", runtime.as_str());
             advance(write, deployment, Status::Pending, &message)
         }),
-        Step::Tell { seen, to, message } => {
-            with(write, *seen, |deployment| advance(write, deployment, *to, message))
-        }
+        Step::Tell { seen, to, message, ready } => with(write, *seen, |deployment| {
+            let counted = match ready {
+                Some(ready) => deployments::set_ready_replicas(write, seen.seq, *ready)?,
+                None => false,
+            };
+            Ok(advance(write, deployment, *to, message)? || counted)
+        }),
         Step::Progress { seen, message } => with(write, *seen, |deployment| {
             deployments::change(write, deployment, |lifecycle, now| lifecycle.progress(message, now))
         }),
         Step::Intend { seen, intent } => {
             with(write, *seen, |_| instances::insert(write, intent).map(|()| true))
         }
-        Step::Replace { seen, old, intent, to, message } => with(write, *seen, |deployment| {
+        Step::Replace { seen, old, intent } => with(write, *seen, |_| {
             instances::mark(write, *old, Mark::Ending(write.now()))?;
-            instances::insert(write, intent)?;
-            advance(write, deployment, *to, message)
+            instances::insert(write, intent).map(|()| true)
         }),
-        Step::Retry { seen, record, failures, at, message } => with(write, *seen, |deployment| {
-            instances::mark(write, *record, Mark::Retry { failures: *failures, at: *at })?;
-            advance(write, deployment, Status::Pending, message)
+        Step::Retry { seen, record, failures, at, message } => with(write, *seen, |_| {
+            instances::explain(write, *record, message)?;
+            instances::mark(write, *record, Mark::Retry { failures: *failures, at: *at })
         }),
-        Step::GiveUp { seen, record, stop, message } => with(write, *seen, |deployment| {
-            instances::mark(write, *record, Mark::Failed)?;
+        Step::GiveUp { seen, record, stop, message } => with(write, *seen, |_| {
+            instances::explain(write, *record, message)?;
             if *stop {
                 instances::mark(write, *record, Mark::Ending(write.now()))?;
             }
-            advance(write, deployment, Status::Error, message)
+            instances::mark(write, *record, Mark::Failed)
         }),
         Step::Mark(record, mark) => instances::mark(write, *record, *mark),
         Step::Forget(record) => instances::forget(write, *record),
-        Step::Route { version, host_url, .. } => {
-            with(write, *version, |deployment| route(write, deployment, host_url.as_deref()))
+        Step::Route { version, to, .. } => {
+            with(write, *version, |deployment| route(write, deployment, to.as_ref()))
         }
         Step::Launch { .. } | Step::Stop { .. } | Step::ReadLastWords { .. } | Step::RemoveVolumes { .. } => {
             Ok(false)
@@ -72,28 +77,32 @@ fn advance(write: &Write<'_>, deployment: &mut Deployment, to: Status, message: 
     deployments::change(write, deployment, |lifecycle, now| lifecycle.advance(to, message, now))
 }
 
-/// Leads the deployment's provider to where it runs, making it when there is none; or out of rotation.
-fn route(write: &Write<'_>, deployment: &Deployment, host_url: Option<&str>) -> Result<bool, Error> {
+/// Leads the deployment's provider to where it runs, making it when there is none; or out of rotation. What is known
+/// of its models goes with it, so that no request carries a name that another version had for them.
+fn route(write: &Write<'_>, deployment: &Deployment, to: Option<&Led>) -> Result<bool, Error> {
     let provider = provider_of(write, deployment)?;
-    let (Some(host_url), provider) = (host_url, provider) else {
-        return match provider_of(write, deployment)? {
+    let Some(to) = to else {
+        return match provider {
             Some(provider) => {
                 providers::withhold(write, &provider, "Its deployment is not ready").map(|()| true)
             }
             None => Ok(false),
         };
     };
-    let host_url = HostUrl::parse(host_url).map_err(|error| Error::refused("host_url", error))?;
-    match provider {
-        Some(provider) => {
-            let spec = ProviderSpec { host_url, ..provider.spec.clone() };
-            let led = providers::replace(write, &provider, &spec, &GivenStatus::default())?;
-            providers::release(write, &led)?;
-        }
+    let url = |text: &str| HostUrl::parse(text).map_err(|error| Error::refused("host_url", error));
+    let host_url = url(&to.host_url)?;
+    let instances = to.instances.iter().map(|text| url(text)).collect::<Result<Vec<_>, _>>()?;
+    let provider = match provider {
+        Some(provider) => provider,
         None => {
-            let made = make_provider(write, deployment, host_url)?;
+            let made = make_provider(write, deployment, host_url.clone())?;
             deployments::set_provider(write, deployment, &format!("{}/{}", made.workspace, made.name))?;
+            made
         }
+    };
+    let led = providers::lead(write, &provider, &host_url, &instances)?;
+    if let Some(models) = &to.models {
+        providers::record(write, &led, &discovery::listed(&led, models))?;
     }
     Ok(true)
 }

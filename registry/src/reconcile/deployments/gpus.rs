@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::seen::{Listing, Seen};
+use super::plan::is_alive;
+use super::seen::{Listing, Seen, Version};
+use super::slots;
+use crate::domain::DeploymentStatus;
 use crate::runtime::{Gpu, Phase};
 
 /// A GPU of which more is used although nothing of ours runs there is somebody else's.
@@ -29,12 +32,16 @@ impl Pool {
         Self { all: seen.gpus.clone().unwrap_or_default(), taken }
     }
 
+    fn free(&self) -> impl Iterator<Item = &Gpu> {
+        let is_free =
+            |gpu: &&Gpu| !self.taken.contains(&gpu.uuid) && gpu.memory_used_mib <= FOREIGN_USE_MIB_MAX;
+        self.all.iter().filter(is_free)
+    }
+
     /// So many GPUs, the first that are free; or how things stand.
     pub fn take(&mut self, count: u32) -> Result<Vec<String>, Short> {
         let count = usize::try_from(count).unwrap_or(usize::MAX);
-        let is_free =
-            |gpu: &&Gpu| !self.taken.contains(&gpu.uuid) && gpu.memory_used_mib <= FOREIGN_USE_MIB_MAX;
-        let free: Vec<String> = self.all.iter().filter(is_free).map(|gpu| gpu.uuid.clone()).collect();
+        let free: Vec<String> = self.free().map(|gpu| gpu.uuid.clone()).collect();
         if free.len() < count {
             let ours = self.all.iter().filter(|gpu| self.taken.contains(&gpu.uuid)).count();
             return Err(Short { has: self.all.len(), free: free.len(), ours });
@@ -43,6 +50,46 @@ impl Pool {
         self.taken.extend(given.iter().cloned());
         Ok(given)
     }
+}
+
+/// How the first instance of a new version comes to its GPUs.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Room {
+    /// Nothing older makes room for it, or need not.
+    #[default]
+    AsItIs,
+    /// Something older is on its way out, and that is enough.
+    Coming,
+    /// An older version keeps so many of its instances, and goes on serving.
+    Shrink { seq: i64, keep: usize },
+}
+
+/// Whether an older version of the same deployment can make room for the first instance of the newest, and go on
+/// serving with what is left of it.
+pub fn room(seen: &Seen, pool: &Pool, versions: &[Version]) -> Room {
+    let mut alive = versions.iter().filter(|version| is_alive(version));
+    let Some((newest, Ok(wanted))) = alive.next_back().map(|newest| (newest, &newest.wanted)) else {
+        return Room::AsItIs;
+    };
+    let needed = usize::try_from(wanted.gpus).unwrap_or(usize::MAX);
+    let has_begun = newest.records.iter().any(|record| record.ending.is_none() || record.failed);
+    let is_off = has_begun || newest.state.status == DeploymentStatus::Error;
+    if is_off || seen.gpus.is_none() || pool.free().count() >= needed {
+        return Room::AsItIs;
+    }
+    let leaving = versions.iter().flat_map(|version| &version.records).filter(|it| it.ending.is_some());
+    let coming: usize = leaving.filter(|record| !record.failed).map(|record| record.gpus.len()).sum();
+    let soon = pool.free().count().saturating_add(coming);
+    if soon >= needed {
+        return Room::Coming;
+    }
+    let mut shrunk = alive.filter_map(|older| {
+        let each = usize::try_from(older.wanted.as_ref().ok()?.gpus).ok().filter(|each| *each > 0)?;
+        let held = slots::holders(older).len();
+        let fewer = (needed - soon).div_ceil(each);
+        (held > fewer).then(|| Room::Shrink { seq: older.state.seq, keep: held - fewer })
+    });
+    shrunk.next_back().unwrap_or_default()
 }
 
 /// Too few are free.

@@ -42,20 +42,16 @@ impl Asked {
     }
 }
 
-/// As much of it as the planner of deployments wants to know.
-pub fn wanted(spec: &DeploymentSpec) -> Result<Wanted, String> {
-    if spec.replicas > 1 {
-        return Err("replicas: one instance of a deployment is run so far; set replicas to 1, or make a deployment for \
-                    each: a model that several of them serve fails over"
-            .into());
-    }
+/// As much of it as the planner of deployments wants to know. `replicas` are asked for beside the config.
+pub fn wanted(spec: &DeploymentSpec, replicas: Option<u32>) -> Wanted {
     let runtime = match &spec.runs {
         Runs::Image(_) => RuntimeKind::Docker,
         Runs::Command { .. } => RuntimeKind::Process,
     };
     let grace = spec.kubernetes.startup_probe_grace_seconds;
     let startup = grace.map_or(spec.startup_timeout, |seconds| Duration::from_secs(seconds.into()));
-    Ok(Wanted { runtime, gpus: spec.gpus, health_path: launch::health_path(spec).to_owned(), startup })
+    let (gpus, replicas) = (spec.gpus, replicas.unwrap_or(spec.replicas));
+    Wanted { runtime, gpus, replicas, health_path: launch::health_path(spec).to_owned(), startup }
 }
 
 pub async fn plan(

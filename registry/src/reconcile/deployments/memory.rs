@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,6 +20,7 @@ pub struct Memory {
 #[derive(Default)]
 struct Inner {
     state: Mutex<State>,
+    is_draining: AtomicBool,
     changed: Notify,
 }
 
@@ -37,6 +39,18 @@ impl Memory {
 
     pub fn wake(&self) {
         self.inner.changed.notify_one();
+    }
+
+    /// Whether it matters what gateways still use.
+    pub fn set_draining(&self, is_draining: bool) {
+        self.inner.is_draining.store(is_draining, Ordering::Relaxed);
+    }
+
+    /// What gateways use has changed. They say so with every change of routes.
+    pub fn wake_if_draining(&self) {
+        if self.inner.is_draining.load(Ordering::Relaxed) {
+            self.wake();
+        }
     }
 
     pub fn known(&self) -> BTreeMap<InstanceId, Known> {
@@ -103,6 +117,11 @@ impl Memory {
         (known.last_words, known.work) = (Some(words), None);
         drop(state);
         self.wake();
+    }
+
+    /// What it serves, by its own words.
+    pub fn serves(&self, id: &InstanceId, models: Option<Vec<String>>) {
+        self.inner.state.lock().known.entry(id.clone()).or_default().models = models;
     }
 
     /// Wakes only when the answer is another than before.

@@ -7,6 +7,7 @@
 //! but what owners ask for, and each step looks for that again.
 
 mod apply;
+mod ending;
 mod gpus;
 pub mod launching;
 pub mod logs;
@@ -18,6 +19,8 @@ mod pulls;
 pub mod routing;
 mod runtimes;
 pub mod seen;
+mod slots;
+mod standing;
 mod tend;
 mod work;
 
@@ -32,7 +35,7 @@ use tokio::task::JoinSet;
 
 use self::memory::Memory;
 use self::plan::Step;
-use self::probes::{Prober, Target};
+use self::probes::{Patience, Prober, Target};
 pub use self::runtimes::Runtimes;
 use self::seen::{Seen, Version};
 use crate::Registry;
@@ -60,17 +63,13 @@ impl Daemon {
         for stream in runtimes.changes() {
             tasks.spawn(runtimes::wake_on(stream, memory.clone()));
         }
+        tasks.spawn(wake_on_drains(registry.inner.gateways.changes(), memory.clone()));
+        let config = &registry.inner.config.deployments;
+        let prober =
+            Prober::new(Patience { timeout: config.probe_timeout, silent_max: config.probe_failures });
         let adapters = watch::Sender::default();
         tasks.spawn(adapters::keep(registry.clone(), adapters.subscribe()));
-        Self {
-            registry,
-            runtimes,
-            memory,
-            prober: Prober::default(),
-            tasks,
-            strays: BTreeSet::new(),
-            adapters,
-        }
+        Self { registry, runtimes, memory, prober, tasks, strays: BTreeSet::new(), adapters }
     }
 
     /// Returns when something happened that a look may have missed.
@@ -128,7 +127,8 @@ impl Daemon {
             }
             Step::Stop { id, runtime } => {
                 let Some(runtime) = self.runtimes.get(runtime) else { return Ok(false) };
-                self.begin(&id, work::stop(runtime, memory, id.clone()));
+                let grace = registry.inner.config.deployments.stop_grace;
+                self.begin(&id, work::stop(runtime, memory, id.clone(), grace));
                 Ok(false)
             }
             Step::ReadLastWords { id, runtime } => {
@@ -175,6 +175,12 @@ impl Daemon {
             self.runtimes.set_strays(strays.iter().map(ToString::to_string).collect());
             self.strays = strays;
         }
+    }
+}
+
+async fn wake_on_drains(mut changes: watch::Receiver<()>, memory: Memory) {
+    while changes.changed().await.is_ok() {
+        memory.wake_if_draining();
     }
 }
 

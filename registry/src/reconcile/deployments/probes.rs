@@ -10,23 +10,23 @@ use tokio::task::JoinSet;
 use super::memory::Memory;
 use super::seen::Probe;
 use super::work::now;
-use crate::discovery::{Failure, get_status};
+use crate::discovery::{Failure, get_models, get_status};
 use crate::runtime::{InstanceId, LogQuery};
 use crate::store::instances::RuntimeKind;
 
 use super::Runtimes;
 
-/// One probe, from connecting to the answer's head.
-const TIMEOUT: Duration = Duration::from_secs(5);
+/// A probe of what was never ready: from connecting to the answer's head.
+const LOADING_TIMEOUT: Duration = Duration::from_secs(5);
 /// While it loads: soon at first, for what is ready at once.
 const LOADING_FIRST: Duration = Duration::from_millis(20);
 const LOADING_MAX: Duration = Duration::from_secs(2);
 /// Between two probes of an instance that is ready.
-const READY_INTERVAL: Duration = Duration::from_secs(5);
+const READY_INTERVAL: Duration = Duration::from_secs(3);
 /// After a probe of a ready instance that got no answer.
-const DOUBT_INTERVAL: Duration = Duration::from_secs(1);
-/// A ready instance that gave no answer so many times in a row is not ready.
-const SILENT_MAX: u32 = 2;
+const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
+/// What gets ready is asked for its models; routes don't wait longer for the answer.
+const MODELS_TIMEOUT: Duration = Duration::from_secs(2);
 /// While it loads, its log is looked at this often.
 const LOG_INTERVAL: Duration = Duration::from_secs(5);
 /// Looking at a log ends then.
@@ -40,13 +40,26 @@ pub struct Target {
     pub runtime: RuntimeKind,
 }
 
-#[derive(Default)]
+/// How silence of what was ready is judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// One probe, from connecting to the answer's head.
+    pub timeout: Duration,
+    /// So many probes in a row without an answer, and it is not ready.
+    pub silent_max: u32,
+}
+
 pub struct Prober {
+    patience: Patience,
     tasks: JoinSet<()>,
     targets: BTreeMap<InstanceId, (Target, tokio::task::AbortHandle)>,
 }
 
 impl Prober {
+    pub fn new(patience: Patience) -> Self {
+        Self { patience, tasks: JoinSet::new(), targets: BTreeMap::new() }
+    }
+
     /// Probes exactly these from now on.
     pub fn sync(&mut self, wanted: &BTreeMap<InstanceId, Target>, memory: &Memory, runtimes: &Runtimes) {
         while self.tasks.try_join_next().is_some() {}
@@ -60,7 +73,8 @@ impl Prober {
         });
         for (id, target) in wanted {
             if !self.targets.contains_key(id) {
-                let watch = watch(id.clone(), target.clone(), memory.clone(), runtimes.clone());
+                let watch =
+                    watch(id.clone(), target.clone(), self.patience, memory.clone(), runtimes.clone());
                 let task = self.tasks.spawn(watch);
                 self.targets.insert(id.clone(), (target.clone(), task));
             }
@@ -68,22 +82,26 @@ impl Prober {
     }
 }
 
-async fn watch(id: InstanceId, target: Target, memory: Memory, runtimes: Runtimes) {
+async fn watch(id: InstanceId, target: Target, patience: Patience, memory: Memory, runtimes: Runtimes) {
     let (mut pause, mut silent, mut is_ready) = (LOADING_FIRST, 0, false);
     let mut log = LogWatch::default();
     loop {
-        let wait = match get_status(target.endpoint, &target.path, TIMEOUT).await {
+        let timeout = if is_ready { patience.timeout } else { LOADING_TIMEOUT };
+        let wait = match get_status(target.endpoint, &target.path, timeout).await {
             Ok(status) if status.is_success() => {
+                if !is_ready {
+                    memory.serves(&id, get_models(target.endpoint, MODELS_TIMEOUT).await);
+                }
                 (is_ready, silent) = (true, 0);
                 memory.probed(&id, Probe::Ready);
                 READY_INTERVAL
             }
-            Err(failure) if is_ready && silent + 1 < SILENT_MAX && failure != Failure::Refused => {
+            Err(failure) if is_ready && silent + 1 < patience.silent_max && failure != Failure::Refused => {
                 silent += 1;
                 DOUBT_INTERVAL
             }
             other => {
-                is_ready = false;
+                (is_ready, silent) = (false, 0);
                 memory.probed(&id, Probe::NotReady(why_not(other)));
                 log.look(&id, &target, &memory, &runtimes).await;
                 pause = (pause * 3 / 2).min(LOADING_MAX);

@@ -1,9 +1,13 @@
 //! Where the routes of a deployment lead. Pure.
 
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+
 use super::plan::{Step, is_alive};
 use super::seen::{Listing, Probe, Seen, Version, host_url};
+use super::slots;
 use crate::runtime::Phase;
-use crate::store::instances::Record;
+use crate::store::instances::{Record, RecordKey};
 
 /// Where routes lead now, and what is to be changed about it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -15,37 +19,69 @@ pub struct Routing {
     pub step: Option<Step>,
 }
 
-/// The newest version that has a ready instance serves.
-pub fn decide(seen: &Seen, versions: &[Version]) -> Routing {
-    let Some(newest) = versions.iter().rev().find(|version| is_alive(version)) else {
-        return Routing::default();
-    };
+/// What routes are to lead to: ready instances of one version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Led {
+    /// One of `instances`.
+    pub host_url: String,
+    pub instances: Vec<String>,
+    /// What they said that they serve.
+    pub models: Option<Vec<String>>,
+}
+
+/// The newest version serves whose instances are all ready; while none is, the one that serves goes on. Routes never
+/// lead to two versions at once: they may call their models differently.
+pub fn decide(seen: &Seen, versions: &[Version], surplus: &BTreeSet<RecordKey>) -> Routing {
+    let alive: Vec<_> = versions.iter().rev().filter(|version| is_alive(version)).collect();
+    let Some(newest) = alive.first() else { return Routing::default() };
     let provider = seen.providers.get(&newest.deployment);
     let leads_to = versions.iter().find(|version| serves(seen, version)).map(|version| version.number);
     let is_unsure = versions.iter().any(|version| is_away(seen, version));
-    let candidates = versions.iter().rev().filter(|version| is_alive(version));
-    let best = candidates.flat_map(|version| ready_endpoints(seen, version)).next();
+    let ready: Vec<_> = alive.iter().map(|version| ready_instances(seen, version, surplus)).collect();
+    let is_chosen = |at: usize, version: &Version| {
+        let (own, older) = (ready.get(at), ready.get(at + 1..).unwrap_or_default());
+        let is_settled = || slots::holders(version).len() == own.map_or(0, Vec::len) + gone(version, surplus);
+        own.is_some_and(|own| !own.is_empty())
+            && (leads_to == Some(version.number) || is_settled() || older.iter().all(Vec::is_empty))
+    };
+    let chosen = (0..).zip(&alive).find(|(at, version)| is_chosen(*at, version));
+    let best = chosen.and_then(|(at, version)| led(seen, version, ready.get(at)?));
     let change = match (best, provider) {
-        (Some(url), Some(provider)) => (provider.withheld || provider.host_url != url).then_some(Some(url)),
-        (Some(url), None) => Some(Some(url)),
+        (Some(led), Some(provider)) => {
+            // Whoever asks one address for all of them goes on asking the same.
+            let kept = led.instances.iter().find(|url| **url == provider.host_url).cloned();
+            let is_there = !provider.withheld && provider.instances == led.instances && kept.is_some();
+            (!is_there).then(|| Some(Led { host_url: kept.unwrap_or(led.host_url), ..led }))
+        }
+        (Some(led), None) => Some(Some(led)),
         (None, Some(provider)) if !provider.withheld && !is_unsure => Some(None),
         (None, _) => None,
     };
-    let step = change.map(|host_url| Step::Route {
-        version: newest.state,
-        deployment: newest.deployment.clone(),
-        host_url,
-    });
+    let (version, deployment) = (newest.state, newest.deployment.clone());
+    let step = change.map(|to| Step::Route { version, deployment, to });
     Routing { leads_to, is_unsure, step }
+}
+
+/// Those of its holders that are on their way out.
+fn gone(version: &Version, surplus: &BTreeSet<RecordKey>) -> usize {
+    slots::holders(version).iter().filter(|record| surplus.contains(&record.key)).count()
+}
+
+fn led(seen: &Seen, version: &Version, ready: &[(&Record, SocketAddr)]) -> Option<Led> {
+    let instances: Vec<_> = ready.iter().map(|(_, endpoint)| host_url(*endpoint)).collect();
+    let said = |(record, _): &(&Record, SocketAddr)| {
+        seen.known.get(&version.instance(record)).and_then(|known| known.models.clone())
+    };
+    Some(Led { host_url: instances.first()?.clone(), models: ready.iter().find_map(said), instances })
 }
 
 fn is_away(seen: &Seen, version: &Version) -> bool {
     let launched = version.records.iter().any(|record| record.launched.is_some());
-    let listing = version.runtime.map(|runtime| seen.listing(runtime));
+    let listing = version.runtime.and_then(|runtime| seen.runtimes.get(&runtime));
     launched && !matches!(listing, Some(Listing::Here(_)))
 }
 
-/// Whether the route leads to an instance of this version.
+/// Whether a route leads to an instance of this version.
 fn serves(seen: &Seen, version: &Version) -> bool {
     version.records.iter().any(|record| is_routed(seen, version, record))
 }
@@ -55,23 +91,32 @@ pub fn is_routed(seen: &Seen, version: &Version, record: &Record) -> bool {
     endpoint(seen, version, record).is_some_and(|endpoint| provider.leads_to(endpoint))
 }
 
-pub fn endpoint(seen: &Seen, version: &Version, record: &Record) -> Option<std::net::SocketAddr> {
-    let listing = seen.listing(version.runtime?);
-    match listing.find(&version.instance(record))?.phase {
+pub fn endpoint(seen: &Seen, version: &Version, record: &Record) -> Option<SocketAddr> {
+    match seen.instance(version.runtime?, &version.instance(record))?.phase {
         Phase::Running { endpoint, .. } => endpoint,
         Phase::Created | Phase::Exited { .. } => None,
     }
 }
 
-/// A route that stands is believed until a probe says otherwise: so after a restart.
-fn ready_endpoints<'s>(seen: &'s Seen, version: &'s Version) -> impl Iterator<Item = String> + 's {
-    version.records.iter().filter(|record| record.is_current()).filter_map(move |record| {
-        let endpoint = endpoint(seen, version, record)?;
-        let probe = seen.known.get(&version.instance(record)).and_then(|known| known.probe.as_ref());
-        let is_ready = match probe {
-            Some(probe) => *probe == Probe::Ready,
-            None => record.ready.is_some() && is_routed(seen, version, record),
-        };
-        is_ready.then(|| host_url(endpoint))
-    })
+/// Where an instance takes requests. A route that stands is believed until a probe says otherwise: so after a restart.
+pub fn ready_at(seen: &Seen, version: &Version, record: &Record) -> Option<SocketAddr> {
+    let endpoint = endpoint(seen, version, record).filter(|_| record.is_current())?;
+    let probe = seen.known.get(&version.instance(record)).and_then(|known| known.probe.as_ref());
+    let is_ready = match probe {
+        Some(probe) => *probe == Probe::Ready,
+        None => record.ready.is_some() && is_routed(seen, version, record),
+    };
+    is_ready.then_some(endpoint)
+}
+
+fn ready_instances<'v>(
+    seen: &Seen,
+    version: &'v Version,
+    surplus: &BTreeSet<RecordKey>,
+) -> Vec<(&'v Record, SocketAddr)> {
+    slots::holders(version)
+        .into_iter()
+        .filter(|record| !surplus.contains(&record.key))
+        .filter_map(|record| Some((record, ready_at(seen, version, record)?)))
+        .collect()
 }

@@ -21,6 +21,10 @@ pub struct Seen {
     pub gpus: Option<Vec<Gpu>>,
     pub known: BTreeMap<InstanceId, Known>,
     pub volumes: BTreeMap<DeploymentId, Work>,
+    /// Of those that are on their way out: no gateway has a request under way there, or will have one.
+    pub drained: BTreeSet<InstanceId>,
+    /// What requests under way get to end once the routes are gone.
+    pub drain_timeout: Duration,
 }
 
 /// One version of a deployment that is ours, or may become so.
@@ -36,12 +40,18 @@ pub struct Version {
     /// What its config asks for, or why that can't be had.
     pub wanted: Result<Wanted, String>,
     pub records: Vec<Record>,
+    /// The number of its last try at an instance.
+    pub tries: u32,
+    /// As it was told last; absent: never.
+    pub ready_replicas: Option<u32>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
     pub runtime: RuntimeKind,
+    /// Of each instance.
     pub gpus: u32,
+    pub replicas: u32,
     pub health_path: String,
     /// How long it may take to get ready while nothing moves.
     pub startup: Duration,
@@ -51,6 +61,7 @@ pub struct Wanted {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RoutingProvider {
     pub host_url: String,
+    pub instances: Vec<String>,
     pub status: ProviderStatus,
     pub withheld: bool,
 }
@@ -69,6 +80,8 @@ pub enum Listing {
 #[derive(Debug, Clone, Default)]
 pub struct Known {
     pub probe: Option<Probe>,
+    /// What it said that it serves, when it got ready.
+    pub models: Option<Vec<String>>,
     pub work: Option<Work>,
     /// The end of its log, once it ended.
     pub last_words: Option<String>,
@@ -117,11 +130,17 @@ impl Version {
 
 impl RoutingProvider {
     pub fn leads_to(&self, endpoint: SocketAddr) -> bool {
-        !self.withheld && self.host_url == host_url(endpoint)
+        let url = host_url(endpoint);
+        !self.withheld && (self.host_url == url || self.instances.contains(&url))
     }
 }
 
 impl Seen {
+    /// As its runtime lists it.
+    pub fn instance(&self, kind: RuntimeKind, id: &InstanceId) -> Option<&Instance> {
+        self.runtimes.get(&kind)?.find(id)
+    }
+
     pub fn listing(&self, kind: RuntimeKind) -> Listing {
         let absent = || Listing::Absent(format!("nothing here runs {}", kind.what()));
         self.runtimes.get(&kind).cloned().unwrap_or_else(absent)

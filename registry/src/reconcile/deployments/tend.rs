@@ -1,12 +1,17 @@
-//! One version of a deployment: what keeps it running, and what brings it to its end. Pure.
+//! One version of a deployment: what keeps its instances running. Pure.
+//!
+//! Each replica is looked after by itself, with its own tries; what is told of the version follows from all of them.
 
 use std::time::Duration;
 
-use super::gpus::Pool;
-use super::plan::{Plan, Step, is_alive};
-use super::routing::{self, Routing};
-use super::seen::{Known, Listing, Probe, RoutingProvider, Seen, Version, Wanted, Work};
-use crate::domain::{DeploymentStatus as Status, ProviderStatus, Timestamp};
+use super::ending::{self, Stays};
+use super::gpus::{Pool, Room};
+use super::plan::{Group, Plan, Step, is_alive};
+use super::routing;
+use super::seen::{Known, Listing, Probe, Seen, Version, Wanted, Work};
+use super::slots;
+use super::standing::{self, Standing};
+use crate::domain::DeploymentStatus as Status;
 use crate::runtime::{Fault, FaultKind, InstanceId, Phase};
 use crate::store::instances::{Intent, Mark, Record, RecordKey, RuntimeKind};
 
@@ -17,12 +22,8 @@ const BACKOFF_FIRST: Duration = Duration::from_secs(30);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 /// What was ready for this long starts anew with its tries.
 const STEADY_AFTER: Duration = Duration::from_secs(600);
-/// What requests under way get to end once the routes are gone.
-pub const DRAIN: Duration = Duration::from_secs(5);
-/// After a stop that failed, the next try comes this much later.
-const STOP_AGAIN_AFTER: Duration = Duration::from_secs(5);
-/// READY waits so long for the models to be discovered.
-const DISCOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
+
+const STOPS_FIRST: &str = "No GPU is free for both: the older version stops before this one starts";
 
 /// Before try `failures` (from 1) after so many failures in a row: the first comes at once.
 pub fn backoff(failures: u32) -> Duration {
@@ -33,30 +34,41 @@ pub fn backoff(failures: u32) -> Duration {
 }
 
 /// A version that is to run.
-pub fn tend(
-    plan: &mut Plan,
-    seen: &Seen,
-    pool: &mut Pool,
-    version: &Version,
-    versions: &[Version],
-    routing: &Routing,
-) {
+pub fn tend(plan: &mut Plan, seen: &Seen, pool: &mut Pool, version: &Version, group: &Group<'_>) {
     let Some(runtime) = version.runtime else { return };
     let listing = match seen.listing(runtime) {
         listing @ Listing::Here(_) => listing,
         Listing::Away(why) | Listing::Absent(why) => return away(plan, version, &why),
     };
+    let holders = slots::holders(version);
+    let stays = |record: &Record| {
+        let holds = holders.iter().any(|holder| holder.key == record.key);
+        if holds && !group.surplus.contains(&record.key) { Stays::Record } else { Stays::Nothing }
+    };
     for record in version.records.iter().filter(|record| record.ending.is_some()) {
-        finish(plan, seen, version, record, runtime);
+        ending::finish(plan, seen, version, record, runtime, stays(record));
+    }
+    for record in holders.iter().filter(|record| group.surplus.contains(&record.key)) {
+        if record.ending.is_none() && !routing::is_routed(seen, version, record) {
+            ending::let_go(plan, seen, record);
+        }
     }
     let Ok(wanted) = &version.wanted else { return };
-    let mut look = Look { plan, seen, version, routing, wanted, runtime, listing: &listing };
-    match version.records.iter().rev().find(|record| record.ending.is_none()) {
-        Some(record) if record.failed => {}
-        Some(record) => look.keep(record),
-        None if version.state.status == Status::Error => {}
-        None => look.begin(pool, versions),
+    if version.state.status == Status::Error && !holders.iter().any(|record| record.is_current()) {
+        return;
     }
+    let tries = version.tries;
+    let mut look = Look { plan, seen, version, group, wanted, runtime, listing: &listing, tries };
+    let mut standings = Vec::new();
+    for record in holders.iter().filter(|record| !group.surplus.contains(&record.key)) {
+        standings.push((record.key.replica, look.stands(record)));
+    }
+    let count = usize::try_from(wanted.replicas).unwrap_or(usize::MAX);
+    for replica in slots::missing(version, &group.surplus, count) {
+        let standing = look.begin(pool, replica);
+        standings.push((replica, standing));
+    }
+    standing::tell(plan, seen, version, group, &standings);
 }
 
 fn away(plan: &mut Plan, version: &Version, why: &str) {
@@ -66,7 +78,7 @@ fn away(plan: &mut Plan, version: &Version, why: &str) {
         (true, _) => {
             let message =
                 format!("{why}. What runs goes on running, and is left as it is until it can be asked again");
-            plan.tell(version, Status::Unknown, message);
+            plan.tell_ready(version, Status::Unknown, message, None);
         }
         (false, _) => {
             plan.tell(version, Status::Pending, format!("{why}. It starts as soon as it can be asked again"))
@@ -78,44 +90,45 @@ struct Look<'l> {
     plan: &'l mut Plan,
     seen: &'l Seen,
     version: &'l Version,
-    routing: &'l Routing,
+    group: &'l Group<'l>,
     wanted: &'l Wanted,
     runtime: RuntimeKind,
     listing: &'l Listing,
+    /// The number of the last try.
+    tries: u32,
 }
 
 impl Look<'_> {
-    fn known(&self, id: &InstanceId) -> Known {
-        self.seen.known.get(id).cloned().unwrap_or_default()
-    }
-
-    fn tell(&mut self, to: Status, message: impl Into<String>) {
-        self.plan.tell(self.version, to, message);
-    }
-
-    /// Nothing of it is there yet.
-    fn begin(&mut self, pool: &mut Pool, versions: &[Version]) {
-        let gpus = match self.gpus(pool, versions) {
-            Some(gpus) => gpus,
-            None => return,
+    /// Nothing of this replica is there yet.
+    fn begin(&mut self, pool: &mut Pool, replica: u32) -> Standing {
+        let newest = self.group.newest;
+        let steps_in = newest.is_some_and(|newest| newest.state.status == Status::Error)
+            && self.group.routing.leads_to == Some(self.version.number);
+        let is_newest = newest.is_some_and(|newest| newest.number == self.version.number);
+        if self.version.state.status == Status::Error || !(is_newest || steps_in) {
+            return Standing::same("Not started: the deployment failed, or a newer version of it starts");
+        }
+        let gpus = match self.gpus(pool) {
+            Ok(gpus) => gpus,
+            Err(waits) => return waits,
         };
-        let intent = Intent { key: self.next_key(), gpus, failures: 0, retry_at: None };
+        let intent = Intent { key: self.next_key(replica), gpus, failures: 0, retry_at: None, message: None };
         self.plan.steps.push(Step::Intend { seen: self.version.state, intent });
+        Standing::starting()
     }
 
-    /// The GPUs it gets, if there are enough; else it is told what it waits for.
-    fn gpus(&mut self, pool: &mut Pool, versions: &[Version]) -> Option<Vec<String>> {
+    /// The GPUs it gets, if there are enough; else what it waits for.
+    fn gpus(&mut self, pool: &mut Pool) -> Result<Vec<String>, Standing> {
         let wanted = self.wanted.gpus;
         if wanted == 0 {
-            return Some(Vec::new());
+            return Ok(Vec::new());
         }
         let short = match pool.take(wanted) {
-            Ok(gpus) => return Some(gpus),
+            Ok(gpus) => return Ok(gpus),
             Err(short) => short,
         };
-        let older = || versions.iter().filter(|one| one.number < self.version.number);
-        let held = |version: &Version| version.records.iter().map(|record| record.gpus.len()).sum::<usize>();
-        let freed: usize = older().map(held).sum();
+        let is_beside = self.older().any(is_alive);
+        let waits = |message: &str| Err(Standing::Told(Status::Pending, message.into()));
         let needed = usize::try_from(wanted).unwrap_or(usize::MAX);
         if short.has < needed {
             let message = format!(
@@ -123,29 +136,46 @@ impl Look<'_> {
                  GPUs are found with nvidia-smi",
                 short.has
             );
-            self.tell(Status::Error, message);
-        } else if short.free + freed >= needed {
-            let number = self.version.number;
-            self.tell(
-                Status::Pending,
-                "No GPU is free for both: the older version stops before this one starts",
-            );
-            for version in older().filter(|version| is_alive(version) && version.runtime.is_some()) {
-                self.plan.tell(
-                    version,
-                    Status::Deleting,
-                    format!("Stopped to free its GPUs for version {number}"),
-                );
-            }
-        } else {
-            self.tell(Status::Pending, short.why(wanted));
+            return Err(Standing::Told(Status::Error, message));
         }
-        None
+        let has_begun = self.version.records.iter().any(|record| record.is_current())
+            || self.plan.steps.iter().any(|step| self.begins(step));
+        match self.group.room {
+            Room::Coming | Room::Shrink { .. } if is_beside => waits(
+                "No GPU is free for both: an instance of the older version stops before this one starts",
+            ),
+            Room::Coming | Room::Shrink { .. } => waits(STOPS_FIRST),
+            Room::AsItIs if !has_begun && short.free + self.held_by_older() >= needed => {
+                self.stop_older();
+                waits(STOPS_FIRST)
+            }
+            Room::AsItIs => waits(&short.why(wanted)),
+        }
+    }
+
+    fn begins(&self, step: &Step) -> bool {
+        matches!(step, Step::Intend { seen, .. } if *seen == self.version.state)
+    }
+
+    fn older(&self) -> impl Iterator<Item = &Version> {
+        self.group.versions.iter().filter(|one| one.number < self.version.number)
+    }
+
+    fn held_by_older(&self) -> usize {
+        self.older().flat_map(|version| &version.records).map(|record| record.gpus.len()).sum()
+    }
+
+    fn stop_older(&mut self) {
+        let number = self.version.number;
+        let versions = self.group.versions.iter().filter(|one| one.number < number);
+        for version in versions.filter(|version| is_alive(version) && version.runtime.is_some()) {
+            let message = format!("Stopped to free its GPUs for version {number}");
+            self.plan.tell(version, Status::Deleting, message);
+        }
     }
 
     /// An id that nothing has or had, recorded or not.
-    fn next_key(&self) -> RecordKey {
-        let recorded = self.version.records.iter().map(|record| record.key.incarnation);
+    fn next_key(&mut self, replica: u32) -> RecordKey {
         let listed = match self.listing {
             Listing::Here(instances) => instances
                 .keys()
@@ -154,113 +184,96 @@ impl Look<'_> {
                 .max(),
             Listing::Away(_) | Listing::Absent(_) => None,
         };
-        let incarnation = recorded.chain(listed).max().map_or(1, |last| last.saturating_add(1));
-        RecordKey { deployment: self.version.state.seq, replica: 0, incarnation }
+        self.tries = self.tries.max(listed.unwrap_or(0)).saturating_add(1);
+        RecordKey { deployment: self.version.state.seq, replica, incarnation: self.tries }
     }
 
     /// It is recorded: it is started, watched, and made again.
-    fn keep(&mut self, record: &Record) {
+    fn stands(&mut self, record: &Record) -> Standing {
+        if record.failed {
+            return match &record.message {
+                Some(message) => Standing::Told(Status::Error, message.clone()),
+                None => Standing::same("Given up"),
+            };
+        }
         let id = self.version.instance(record);
-        let known = self.known(&id);
+        let known = self.seen.known.get(&id).cloned().unwrap_or_default();
         if let Some(Work::Failed { fault, .. }) = &known.work {
             return self.failed_to_start(record, fault);
         }
         match self.listing.find(&id).map(|instance| &instance.phase) {
             None if record.launched.is_some() => self.vanished(record),
             None | Some(Phase::Created) => self.start(record, &id, &known),
-            Some(Phase::Running { endpoint, .. }) => match endpoint {
-                Some(endpoint) => self.running(record, &known, &endpoint.to_string()),
-                None => {
-                    self.tell(Status::Pending, "It runs, and nothing leads to it: its network was taken away")
-                }
-            },
+            Some(Phase::Running { endpoint: None, .. }) => Standing::Told(
+                Status::Pending,
+                "It runs, and nothing leads to it: its network was taken away".into(),
+            ),
+            Some(Phase::Running { endpoint: Some(endpoint), .. }) => self.running(record, &known, *endpoint),
             Some(Phase::Exited { code, oom_killed, .. }) => {
                 let how = how_it_ended(*code, *oom_killed);
-                self.exited(record, &id, &known, &how);
+                self.exited(record, &id, &known, &how)
             }
         }
     }
 
-    fn start(&mut self, record: &Record, id: &InstanceId, known: &Known) {
+    fn start(&mut self, record: &Record, id: &InstanceId, known: &Known) -> Standing {
         if let Some(at) = record.retry_at.filter(|at| *at > self.seen.now) {
-            return self.plan.wait_until(at, self.seen.now);
+            self.plan.wait_until(at, self.seen.now);
+            return match &record.message {
+                Some(message) if self.version.message != *message => {
+                    Standing::Told(Status::Pending, message.clone())
+                }
+                Some(message) => Standing::same(message.clone()),
+                None => Standing::starting(),
+            };
         }
-        let seen = self.version.state;
-        match &known.work {
-            Some(Work::UnderWay(message)) => {
-                let message = message.clone().unwrap_or_else(|| "Preparing to start".into());
-                self.progress(message);
-                self.check_patience(record, known, false);
+        if let Some(Work::UnderWay(message)) = &known.work {
+            if let Some(given_up) = self.check_patience(record, known, false) {
+                return given_up;
             }
-            _ => {
-                let (id, gpus) = (id.clone(), record.gpus.clone());
-                self.plan.steps.push(Step::Launch { seen, id, gpus, runtime: self.runtime });
-            }
+            return Standing::Moving(message.clone().unwrap_or_else(|| "Preparing to start".into()));
         }
+        let (seen, id, gpus) = (self.version.state, id.clone(), record.gpus.clone());
+        self.plan.steps.push(Step::Launch { seen, id, gpus, runtime: self.runtime });
+        Standing::starting()
     }
 
-    /// A figure that moves takes the place of the one before; any other news is news.
-    fn progress(&mut self, message: String) {
-        let subject = |text: &str| text.split(':').next().unwrap_or_default().to_owned();
-        if self.version.state.status == Status::Pending && subject(&self.version.message) == subject(&message)
-        {
-            if self.version.message != message {
-                self.plan.steps.push(Step::Progress { seen: self.version.state, message });
-            }
-        } else {
-            self.tell(Status::Pending, message);
-        }
-    }
-
-    fn running(&mut self, record: &Record, known: &Known, endpoint: &str) {
+    fn running(&mut self, record: &Record, known: &Known, endpoint: std::net::SocketAddr) -> Standing {
         if record.launched.is_none() {
             self.plan.steps.push(Step::Mark(record.key, Mark::Launched));
-            return self.tell(Status::Pending, "Container created and starting");
+            return Standing::Told(Status::Pending, "Container created and starting".into());
         }
+        let path = &self.wanted.health_path;
         match (&known.probe, record.ready) {
-            (Some(Probe::Ready), None) => self.plan.steps.push(Step::Mark(record.key, Mark::Ready)),
-            (Some(Probe::Ready), Some(since)) => self.ready(since, endpoint),
+            (Some(Probe::Ready), None) => {
+                self.plan.steps.push(Step::Mark(record.key, Mark::Ready));
+                Standing::starting()
+            }
+            (Some(Probe::Ready), Some(since)) => Standing::Ready { since, endpoint },
             (Some(Probe::NotReady(why)), Some(_)) => {
-                let path = &self.wanted.health_path;
-                self.tell(
-                    Status::Pending,
-                    format!("Not ready any more: {path} {why}. Out of rotation until it is"),
-                );
+                let message = format!("Not ready any more: {path} {why}. Out of rotation until it is");
+                Standing::Told(Status::Pending, message)
             }
             (Some(Probe::NotReady(why)), None) => {
-                let path = &self.wanted.health_path;
-                self.progress(format!("Loading: {path} {why}"));
-                self.check_patience(record, known, true);
+                let loading = Standing::Moving(format!("Loading: {path} {why}"));
+                self.check_patience(record, known, true).unwrap_or(loading)
             }
-            // Nobody asked it yet. What was said of it holds, unless that was that nothing is known.
-            (None, Some(since)) if self.version.state.status == Status::Unknown => {
-                self.ready(since, endpoint)
+            // Nobody asked it yet: what stands holds.
+            (None, Some(since)) if routing::is_routed(self.seen, self.version, record) => {
+                Standing::Ready { since, endpoint }
             }
-            (None, _) => {}
+            (None, _) => Standing::same("Not asked yet"),
         }
     }
 
-    /// It can be reached as soon as its routes stand and its models are known.
-    fn ready(&mut self, since: Timestamp, endpoint: &str) {
-        if self.routing.step.is_some() {
-            return;
-        }
-        let Some(provider) = self.seen.providers.get(&self.version.deployment) else { return };
-        let is_superfluous = self.routing.leads_to != Some(self.version.number);
-        let due = since.after(DISCOVERY_WAIT_MAX);
-        if is_superfluous || is_discovered(provider) || due <= self.seen.now {
-            self.tell(Status::Ready, format!("Running and ready at http://{endpoint}"));
-        } else {
-            self.plan.wait_until(due, self.seen.now);
-        }
-    }
-
-    fn check_patience(&mut self, record: &Record, known: &Known, is_running: bool) {
+    /// What it comes to when nothing moves for too long.
+    fn check_patience(&mut self, record: &Record, known: &Known, is_running: bool) -> Option<Standing> {
         let begun = [Some(record.created), record.retry_at, record.launched, known.moved];
         let last = begun.into_iter().flatten().max().unwrap_or(record.created);
         let deadline = last.after(self.wanted.startup);
         if deadline > self.seen.now {
-            return self.plan.wait_until(deadline, self.seen.now);
+            self.plan.wait_until(deadline, self.seen.now);
+            return None;
         }
         let (limit, path) = (self.wanted.startup.as_secs(), &self.wanted.health_path);
         let message = if is_running {
@@ -271,15 +284,20 @@ impl Look<'_> {
         } else {
             format!("Not started within {limit} s, and nothing moved: {}", self.version.message)
         };
-        self.give_up(record, true, message);
+        Some(self.give_up(record, true, message))
     }
 
-    fn give_up(&mut self, record: &Record, stop: bool, message: String) {
+    fn give_up(&mut self, record: &Record, stop: bool, message: String) -> Standing {
         let (seen, record) = (self.version.state, record.key);
-        self.plan.steps.push(Step::GiveUp { seen, record, stop, message });
+        self.plan.steps.push(Step::GiveUp { seen, record, stop, message: message.clone() });
+        Standing::Told(Status::Error, message)
     }
 
-    fn failed_to_start(&mut self, record: &Record, fault: &Fault) {
+    fn failed_to_start(&mut self, record: &Record, fault: &Fault) -> Standing {
+        // What it serves was changed between two tries at making it: half of the one before is there.
+        if fault.kind == FaultKind::SpecConflict {
+            return self.again(record, Status::Pending, &fault.message);
+        }
         let failures = record.failures.saturating_add(1);
         if !fault.kind.is_transient() || (failures > RETRIES_MAX && fault.kind != FaultKind::Unavailable) {
             return self.give_up(record, true, fault.message.clone());
@@ -288,20 +306,22 @@ impl Look<'_> {
         let wait = backoff(failures.saturating_add(1));
         let at = self.seen.now.after(wait);
         let message = format!("{}; {}", fault.message, next_try(failures, wait));
-        let (seen, record) = (self.version.state, record.key);
-        self.plan.steps.push(Step::Retry { seen, record, failures: failures.min(RETRIES_MAX), at, message });
+        let (seen, record, told) = (self.version.state, record.key, message.clone());
+        let failures = failures.min(RETRIES_MAX);
+        self.plan.steps.push(Step::Retry { seen, record, failures, at, message });
+        Standing::Told(Status::Pending, told)
     }
 
-    fn vanished(&mut self, record: &Record) {
-        self.again(record, Status::Lost, "Its container is gone: somebody removed it");
+    fn vanished(&mut self, record: &Record) -> Standing {
+        self.again(record, Status::Lost, "Its container is gone: somebody removed it")
     }
 
-    fn exited(&mut self, record: &Record, id: &InstanceId, known: &Known, how: &str) {
+    fn exited(&mut self, record: &Record, id: &InstanceId, known: &Known, how: &str) -> Standing {
         let Some(words) = &known.last_words else {
             if !matches!(known.work, Some(Work::UnderWay(_))) {
                 self.plan.steps.push(Step::ReadLastWords { id: id.clone(), runtime: self.runtime });
             }
-            return;
+            return Standing::same(how.to_owned());
         };
         let words =
             if words.is_empty() { "It printed nothing.".into() } else { format!("Its last words:\n{words}") };
@@ -312,24 +332,25 @@ impl Look<'_> {
     }
 
     /// It was there once, and is made again; unless that was tried often enough.
-    fn again(&mut self, record: &Record, to: Status, what: &str) {
+    fn again(&mut self, record: &Record, to: Status, what: &str) -> Standing {
         let now = self.seen.now;
         let was_steady = record.ready.is_some_and(|since| now.since(since) >= STEADY_AFTER);
         let failures = if was_steady { 1 } else { record.failures.saturating_add(1) };
         if failures > RETRIES_MAX {
-            let message = format!("Given up after {RETRIES_MAX} tries. {what}");
-            return self.give_up(record, true, message);
+            return self.give_up(record, true, format!("Given up after {RETRIES_MAX} tries. {what}"));
         }
         let wait = backoff(failures);
         let message = format!("{} {what}", sentence(&next_try(failures, wait)));
         let intent = Intent {
-            key: self.next_key(),
+            key: self.next_key(record.key.replica),
             gpus: record.gpus.clone(),
             failures,
             retry_at: (!wait.is_zero()).then(|| now.after(wait)),
+            message: Some(message.clone()),
         };
         let (seen, old) = (self.version.state, record.key);
-        self.plan.steps.push(Step::Replace { seen, old, intent, to, message });
+        self.plan.steps.push(Step::Replace { seen, old, intent });
+        Standing::Told(to, message)
     }
 }
 
@@ -353,89 +374,5 @@ fn how_it_ended(code: Option<i32>, oom_killed: bool) -> String {
         (_, true) => "It ran out of memory and was killed".into(),
         (Some(code), false) => format!("It exited with code {code}"),
         (None, false) => "It exited".into(),
-    }
-}
-
-fn is_discovered(provider: &RoutingProvider) -> bool {
-    matches!(provider.status, ProviderStatus::Ready | ProviderStatus::Error)
-}
-
-/// A version that goes: routes, then what they led to, then what only it used.
-pub fn wind_down(
-    plan: &mut Plan,
-    seen: &Seen,
-    version: &Version,
-    versions: &[Version],
-    runtime: RuntimeKind,
-) {
-    if version.state.status != Status::Deleting {
-        return;
-    }
-    if let (Listing::Away(why) | Listing::Absent(why), false) =
-        (seen.listing(runtime), version.records.is_empty())
-    {
-        return plan.tell(
-            version,
-            Status::Deleting,
-            format!("{why}. It is stopped as soon as that can be asked again"),
-        );
-    }
-    for record in &version.records {
-        match record.ending {
-            Some(_) => finish(plan, seen, version, record, runtime),
-            // The step that takes the route away comes first.
-            None if routing::is_routed(seen, version, record) => {}
-            None => {
-                let drain = if record.ready.is_some() && !record.failed { DRAIN } else { Duration::ZERO };
-                plan.steps.push(Step::Mark(record.key, Mark::Ending(seen.now.after(drain))));
-            }
-        }
-    }
-    if version.records.is_empty() {
-        delete(plan, seen, version, versions, runtime);
-    }
-}
-
-fn delete(plan: &mut Plan, seen: &Seen, version: &Version, versions: &[Version], runtime: RuntimeKind) {
-    let is_needed = |other: &Version| {
-        other.state.seq != version.state.seq && (is_alive(other) || !other.records.is_empty())
-    };
-    if versions.iter().any(is_needed) {
-        return plan.tell(version, Status::Deleted, "Deployment version deleted");
-    }
-    match seen.volumes.get(&version.deployment) {
-        Some(Work::Done) => {
-            plan.tell(version, Status::Deleted, "Deployment deleted: its containers and volumes are gone")
-        }
-        Some(Work::UnderWay(_)) => {}
-        Some(Work::Failed { fault, at }) if at.after(STOP_AGAIN_AFTER) > seen.now => {
-            plan.wait_until(at.after(STOP_AGAIN_AFTER), seen.now);
-            plan.tell(version, Status::Deleting, fault.message.clone());
-        }
-        Some(Work::Failed { .. }) | None => {
-            let deployment = version.deployment.clone();
-            plan.steps.push(Step::RemoveVolumes { deployment, runtime });
-        }
-    }
-}
-
-/// An instance that is to be stopped: after its drain, until nothing of it is left.
-fn finish(plan: &mut Plan, seen: &Seen, version: &Version, record: &Record, runtime: RuntimeKind) {
-    let id = version.instance(record);
-    let work = seen.known.get(&id).and_then(|known| known.work.as_ref());
-    let Some(due) = record.ending else { return };
-    if due > seen.now {
-        return plan.wait_until(due, seen.now);
-    }
-    match (work, seen.listing(runtime)) {
-        (_, Listing::Away(_) | Listing::Absent(_)) => {}
-        (Some(Work::Failed { at, .. }), _) if at.after(STOP_AGAIN_AFTER) > seen.now => {
-            plan.wait_until(at.after(STOP_AGAIN_AFTER), seen.now);
-        }
-        (Some(Work::Done), listing) if listing.find(&id).is_none() => {
-            plan.steps.push(Step::Forget(record.key))
-        }
-        (Some(Work::UnderWay(_)), _) => {}
-        _ => plan.steps.push(Step::Stop { id, runtime }),
     }
 }

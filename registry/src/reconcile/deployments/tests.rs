@@ -56,6 +56,7 @@ impl Stage {
             discovery: DiscoveryConfig::default(),
             deployments: DeploymentConfig {
                 deleted_kept: Duration::from_millis(100),
+                drain_timeout: Duration::from_millis(100),
                 ..DeploymentConfig::default()
             },
             files: FilesConfig::default(),
@@ -119,6 +120,12 @@ impl Stage {
         store.read(move |read| deployments::get(read, "default", &name, version)).await.ok()
     }
 
+    /// Whether nothing is left of version 1 but its history.
+    async fn is_replaced(&self, name: &str) -> bool {
+        let first = self.find(name, Some(1)).await;
+        first.is_some_and(|first| first.lifecycle.status() == S::Deleted)
+    }
+
     async fn provider(&self, name: &str) -> Option<Provider> {
         let name = name.to_owned();
         self.registry.inner.store.read(move |read| providers::find(read, "default", &name)).await.unwrap()
@@ -159,7 +166,7 @@ impl Stage {
 }
 
 fn order(config: &str) -> Order {
-    Order { project: None, config: config.into(), config_version: None }
+    Order { project: None, config: config.into(), config_version: None, replicas: None }
 }
 
 fn gpu(index: u32) -> Gpu {
@@ -300,8 +307,10 @@ async fn a_new_version_takes_the_routes_when_it_is_ready_and_the_old_one_goes() 
     let provider = stage.provider("llama").await.unwrap();
     assert_eq!(provider.seq, first.seq, "one provider, and it is the same");
     assert_ne!(provider.spec.host_url, first.spec.host_url);
-    stage.until("version 1 is gone", async || stage.find("llama", Some(1)).await.is_none()).await;
+    stage.until("version 1 is gone", async || stage.is_replaced("llama").await).await;
     assert_eq!(stage.running().await.len(), 1);
+    stage.delete("llama").await;
+    stage.until("its history goes with it", async || stage.find("llama", Some(1)).await.is_none()).await;
 }
 
 #[tokio::test]
@@ -415,8 +424,7 @@ async fn a_followed_log_takes_in_what_comes_and_ends_with_the_deployment() {
         stage.fake.script(script("second"));
         stage.update("llama").await;
         stage.when("llama", |it| it.version == 2 && it.lifecycle.status() == S::Ready).await;
-        // Long enough that it was looked for what is new.
-        stage.until("it is followed", async || stage.find("llama", Some(1)).await.is_none()).await;
+        stage.until("both are followed", async || stage.fake.are_followed()).await;
         stage.delete("llama").await;
     });
     assert_eq!(shown.unwrap(), "first\n[v2/0] second\n");
@@ -435,4 +443,111 @@ async fn a_pull_shows_how_far_it_is_until_it_ends() {
     stage.delete("llama").await;
     stage.until("nothing is left", async || stage.find("llama", None).await.is_none()).await;
     assert_eq!(pulls.of("default", "llama", 1), None);
+}
+
+impl Stage {
+    async fn scale(&self, name: &'static str, replicas: u32) {
+        let store = &self.registry.inner.store;
+        let scaled = store.write(move |write| deployments::scale(write, "default", name, Some(replicas)));
+        scaled.await.unwrap();
+    }
+
+    /// As soon as so many take requests, and nothing else is there.
+    async fn has(&self, name: &str, replicas: usize) -> Deployment {
+        let all = format!("{replicas} of {replicas} ready");
+        let is_there = |it: &Deployment| match replicas {
+            1 => it.lifecycle.message().starts_with("Running and ready"),
+            _ => it.lifecycle.message() == all,
+        };
+        let ready = self.when(name, is_there).await;
+        self.until("the others are gone", async || self.running().await.len() == replicas).await;
+        ready
+    }
+}
+
+#[tokio::test]
+async fn a_deployment_is_scaled_up_and_down_and_stays_the_same_version() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let first = stage.provider("llama").await.unwrap();
+    stage.scale("llama", 3).await;
+    let scaled = stage.has("llama", 3).await;
+    assert_eq!((scaled.version, scaled.replicas, scaled.ready_replicas), (1, Some(3), Some(3)));
+    let provider = stage.provider("llama").await.unwrap();
+    assert_eq!(provider.instances.len(), 3);
+    assert_eq!(provider.spec.host_url, first.spec.host_url, "what is asked for all of them stays");
+    stage.scale("llama", 1).await;
+    stage.has("llama", 1).await;
+    let provider = stage.provider("llama").await.unwrap();
+    assert_eq!(provider.instances, [first.spec.host_url], "the newest went");
+}
+
+#[tokio::test]
+async fn one_replica_that_is_lost_is_made_again_alone_while_the_others_serve() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.scale("llama", 3).await;
+    stage.has("llama", 3).await;
+    let before = stage.running().await;
+    stage.fake.lose(&before[1].id);
+    let is_back = async || {
+        let now = stage.running().await;
+        now.len() == 3 && now[1].id.incarnation > before[2].id.incarnation
+    };
+    stage.until("it is made again, under a number of its own", is_back).await;
+    let back = stage.has("llama", 3).await;
+    let after: Vec<_> = stage.running().await.into_iter().map(|instance| instance.id).collect();
+    assert_eq!((&after[0], &after[2]), (&before[0].id, &before[2].id));
+    assert_eq!(statuses(&back), [S::Created, S::Pending, S::Ready], "it was READY all the time");
+}
+
+#[tokio::test]
+async fn routes_that_move_to_a_new_version_carry_what_it_serves() {
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let served = |provider: Provider| provider.served.into_iter().map(|model| model.served_name);
+    let first = stage.provider("llama").await.unwrap();
+    let before: Vec<_> = served(first.clone()).collect();
+    stage.fake.script(Script { model: Some("other".into()), ..Script::default() });
+    stage.update("llama").await;
+    let mut seen = std::collections::BTreeSet::from([(first.spec.host_url.to_string(), before.clone())]);
+    let moved = async || {
+        let provider = stage.provider("llama").await.unwrap();
+        let is_moved = served(provider.clone()).any(|name| name == "other");
+        seen.insert((provider.spec.host_url.to_string(), served(provider).collect::<Vec<_>>()));
+        is_moved
+    };
+    stage.until("the new version is served", moved).await;
+    assert!(seen.iter().all(|(_, names)| *names == before || *names == ["other"]), "{seen:?}");
+    assert_eq!(seen.len(), 2, "an address never went with the models of the other: {seen:?}");
+}
+
+#[tokio::test]
+async fn what_we_run_is_marked_so_until_its_owner_points_the_provider_elsewhere() {
+    use crate::domain::routes::KeyedProvider;
+    use proto_shared::snapshot::Origin;
+    let stage = Stage::new().await;
+    stage.deploy("llama", 0).await;
+    stage.becomes("llama", S::Ready).await;
+    let origin = |provider: &Provider| KeyedProvider { provider: provider.clone(), key: None }.origin();
+    let ours = stage.provider("llama").await.unwrap();
+    assert_eq!(origin(&ours), Origin::Deployment);
+
+    let (spec, name) = (ours.spec.clone(), proto_shared::ProviderName::new("forged").unwrap());
+    let elsewhere = crate::test_values::provider_spec("http://127.0.0.1:9");
+    let written = stage.registry.inner.store.write(move |write| {
+        let forged = providers::insert(write, &workspace_name("default"), &name, &spec, &Default::default())?;
+        let moved = providers::replace(write, &ours, &elsewhere, &Default::default())?;
+        Ok((forged, moved))
+    });
+    let (forged, moved) = written.await.unwrap().value;
+    assert_eq!(origin(&forged), Origin::Owner, "the same address, and the same deployment named");
+    assert_eq!(origin(&moved), Origin::Owner);
+    let led_back = async || {
+        let provider = stage.provider("llama").await.unwrap();
+        origin(&provider) == Origin::Deployment
+    };
+    stage.until("it is led back to what runs", led_back).await;
 }

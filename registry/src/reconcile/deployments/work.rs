@@ -16,8 +16,6 @@ use crate::runtime::{
     DeploymentId, Fault, FaultKind, InstanceId, Launch, LogQuery, MountSource, PullProgress, Runtime,
 };
 
-/// From SIGTERM to SIGKILL: model servers end what they are at.
-pub const STOP_GRACE: Duration = Duration::from_secs(30);
 /// Of a download, news are told this often.
 const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
 /// Of a log that ended, so many lines and characters are told.
@@ -108,8 +106,8 @@ fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1_000_000))
 }
 
-pub async fn stop(runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId) {
-    match runtime.stop(&id, STOP_GRACE).await {
+pub async fn stop(runtime: Arc<dyn Runtime>, memory: Memory, id: InstanceId, grace: Duration) {
+    match runtime.stop(&id, grace).await {
         Ok(()) => memory.ended(&id, Some(Work::Done)),
         Err(fault) => {
             tracing::warn!(instance = %id, fault = %fault, "an instance did not stop; trying again");

@@ -5,13 +5,17 @@ use std::net::SocketAddr;
 
 use proptest::sample::Index;
 
-use super::super::super::seen::{Known, Listing, Probe, RoutingProvider, Seen, Version, Wanted, Work};
+use super::super::super::routing::Led;
+use super::super::super::seen::{
+    Known, Listing, Probe, RoutingProvider, Seen, Version, Wanted, Work, host_url,
+};
+use super::super::super::slots;
 use super::super::{Plan, Step, is_alive, plan};
 use crate::domain::deployment::may_become;
 use crate::domain::observed::SeenState;
 use crate::domain::{DeploymentStatus as Status, ProviderStatus, Timestamp};
 use crate::runtime::{DeploymentId, Fault, FaultKind, Gpu, Instance, InstanceId, Phase};
-use crate::store::instances::{Mark, Record, RecordKey, RuntimeKind};
+use crate::store::instances::{Ending, Mark, Record, RecordKey, RuntimeKind};
 use std::time::Duration;
 
 pub const NAMES: [&str; 2] = ["llama", "qwen"];
@@ -19,9 +23,15 @@ const GPUS: u32 = 3;
 /// More plans in a row than any chain of events needs.
 const PLANS_MAX: usize = 60;
 
+fn wanted(version: &Version) -> usize {
+    version.wanted.as_ref().map_or(0, |wanted| usize::try_from(wanted.replicas).unwrap())
+}
+
 #[derive(Debug, Clone)]
 pub enum Event {
-    Order { name: usize, gpus: u32 },
+    Order { name: usize, gpus: u32, replicas: u32 },
+    Scale { name: usize, replicas: u32 },
+    Drained(Index),
     Delete { name: usize },
     GetsReady(Index),
     GetsUnready(Index),
@@ -52,7 +62,11 @@ impl World {
             memory_total_mib: 1,
             memory_used_mib: 0,
         };
-        let seen = Seen { gpus: Some((0..GPUS).map(gpu).collect()), ..Seen::default() };
+        let seen = Seen {
+            gpus: Some((0..GPUS).map(gpu).collect()),
+            drain_timeout: Duration::from_secs(20),
+            ..Seen::default()
+        };
         Self {
             seen,
             instances: BTreeMap::new(),
@@ -81,6 +95,45 @@ impl World {
         self.seen.providers.values().filter(|provider| leads(provider)).count()
     }
 
+    /// The replicas that run.
+    pub fn replicas(&self) -> Vec<u32> {
+        self.instances.keys().map(|id| id.replica).collect()
+    }
+
+    /// Of the first deployment.
+    pub fn routed_versions(&self) -> Vec<u32> {
+        let leads = |id: &InstanceId, endpoint| {
+            self.seen.providers.get(&id.deployment).is_some_and(|provider| provider.leads_to(endpoint))
+        };
+        let routed = self.instances.values().filter_map(|instance| match instance.phase {
+            Phase::Running { endpoint: Some(endpoint), .. } if leads(&instance.id, endpoint) => {
+                Some(instance.id.version)
+            }
+            _ => None,
+        });
+        routed.collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    pub fn gets_unready(&mut self, replica: u32) {
+        let id = self.instances.keys().find(|id| id.replica == replica).unwrap().clone();
+        self.known(id).probe = Some(Probe::NotReady("answers 503".into()));
+    }
+
+    pub fn one_gets_ready(&mut self, version: u32) {
+        let id = self.instances.keys().find(|id| id.version == version).unwrap().clone();
+        self.known(id).probe = Some(Probe::Ready);
+    }
+
+    /// How many instances routes lead to.
+    pub fn addresses(&self) -> usize {
+        self.seen.providers.values().filter(|it| !it.withheld).map(|it| it.instances.len()).sum()
+    }
+
+    /// The message of the newest version.
+    pub fn message(&self) -> &str {
+        self.seen.versions.last().map_or("", |version| &version.message)
+    }
+
     pub fn all_get_ready(&mut self) {
         for id in self.instances.keys().cloned().collect::<Vec<_>>() {
             self.known(id).probe = Some(Probe::Ready);
@@ -94,7 +147,13 @@ impl World {
 
     pub fn happens(&mut self, event: Event) {
         match event {
-            Event::Order { name, gpus } => self.order(NAMES[name], gpus),
+            Event::Order { name, gpus, replicas } => self.order(NAMES[name], gpus, replicas),
+            Event::Scale { name, replicas } => self.scale(NAMES[name], replicas),
+            Event::Drained(which) => {
+                if let Some(id) = self.pick(which) {
+                    self.seen.drained.insert(id);
+                }
+            }
             Event::Delete { name } => {
                 let since = Timestamp(self.number());
                 for version in self.of(NAMES[name]) {
@@ -130,7 +189,18 @@ impl World {
         self.seen.versions.iter_mut().filter(move |version| version.deployment.deployment() == name)
     }
 
-    fn order(&mut self, name: &str, gpus: u32) {
+    fn scale(&mut self, name: &str, replicas: u32) {
+        let since = Timestamp(self.number());
+        let Some(version) = self.of(name).filter(|version| is_alive(version)).last() else { return };
+        if let Ok(wanted) = &mut version.wanted {
+            wanted.replicas = replicas;
+        }
+        if version.state.status == Status::Error && version.runtime.is_some() {
+            (version.state.status, version.state.since) = (Status::Pending, since);
+        }
+    }
+
+    fn order(&mut self, name: &str, gpus: u32, replicas: u32) {
         let last = self.of(name).map(|version| (version.number, is_alive(version))).last();
         let Some((number, status)) = (match last {
             None => Some((1, Status::Created)),
@@ -145,6 +215,7 @@ impl World {
         let wanted = Wanted {
             runtime: RuntimeKind::Docker,
             gpus,
+            replicas,
             health_path: "/ready".into(),
             startup: Duration::from_secs(600),
         };
@@ -157,6 +228,8 @@ impl World {
             runtime: None,
             wanted: Ok(wanted),
             records: Vec::new(),
+            tries: 0,
+            ready_replicas: None,
         });
         self.seen
             .versions
@@ -205,7 +278,7 @@ impl World {
     fn check_rest(&self) {
         for version in self.seen.versions.iter().filter(|version| !self.is_away && is_alive(version)) {
             let running = version.records.iter().filter(|record| record.is_current()).count();
-            assert!(running <= 1, "{version:#?}");
+            assert!(running <= wanted(version), "{version:#?}");
         }
     }
 
@@ -214,12 +287,13 @@ impl World {
         self.seen.versions.iter_mut().find(|version| version.state == seen)
     }
 
-    fn tell(&mut self, seen: SeenState, to: Status, message: String) {
+    fn tell(&mut self, seen: SeenState, to: Status, message: String, ready: Option<u32>) {
         let since = Timestamp(self.number());
         let Some(version) = self.unchanged(seen) else { return };
         assert!(may_become(version.state.status, to), "{version:?} to {to:?}");
         (version.state.status, version.state.since, version.message) = (to, since, message);
         version.is_untouched = false;
+        version.ready_replicas = ready.or(version.ready_replicas);
     }
 
     fn record(&mut self, key: RecordKey) -> (&mut Record, InstanceId) {
@@ -238,6 +312,7 @@ impl World {
             failures: intent.failures,
             created: now,
             retry_at: intent.retry_at,
+            message: intent.message,
             launched: None,
             ready: None,
             failed: false,
@@ -245,6 +320,7 @@ impl World {
         };
         let id = version.instance(&record);
         version.records.push(record);
+        version.tries = version.tries.max(intent.key.incarnation);
         assert!(self.used.insert(id.clone()), "{id} is used twice");
         true
     }
@@ -266,35 +342,37 @@ impl World {
                 if let Some(version) = self.unchanged(seen) {
                     version.runtime = Some(runtime);
                 }
-                self.tell(seen, Status::Pending, "accepted".into());
+                self.tell(seen, Status::Pending, "accepted".into(), None);
             }
-            Step::Tell { seen, to, message } => self.tell(seen, to, message),
+            Step::Tell { seen, to, message, ready } => self.tell(seen, to, message, ready),
             Step::Progress { seen, message } => {
-                assert_eq!(seen.status, Status::Pending);
-                self.tell(seen, Status::Pending, message);
+                assert!(matches!(seen.status, Status::Pending | Status::Ready));
+                self.tell(seen, seen.status, message, None);
             }
-            Step::Intend { seen, intent } => drop(self.insert(seen, intent)),
-            Step::Replace { seen, old, intent, to, message } => {
+            Step::Intend { seen, intent } => {
+                self.insert(seen, intent);
+                let Some(version) = self.unchanged(seen) else { return };
+                assert!(slots::holders(version).len() <= wanted(version), "too many: {version:#?}");
+            }
+            Step::Replace { seen, old, intent } => {
                 if self.insert(seen, intent) {
                     self.end(old);
-                    self.tell(seen, to, message);
                 }
             }
             Step::Retry { seen, record, failures, at, message } => {
                 if self.unchanged(seen).is_some() {
                     let (record, id) = self.record(record);
-                    (record.failures, record.retry_at) = (failures, Some(at));
+                    (record.failures, record.retry_at, record.message) = (failures, Some(at), Some(message));
                     self.cut_off(&id);
-                    self.tell(seen, Status::Pending, message);
                 }
             }
             Step::GiveUp { seen, record, stop, message } => {
                 if self.unchanged(seen).is_some() {
-                    self.record(record).0.failed = true;
+                    let given_up = self.record(record).0;
+                    (given_up.failed, given_up.message) = (true, Some(message));
                     if stop {
                         self.end(record);
                     }
-                    self.tell(seen, Status::Error, message);
                 }
             }
             Step::Mark(key, mark) => {
@@ -305,7 +383,7 @@ impl World {
                     Mark::Failed => record.failed = true,
                     Mark::Retry { .. } => panic!("a step of its own"),
                     Mark::Ending(at) => {
-                        record.ending = Some(at);
+                        record.ending = Some(Ending { at, generation: 1 });
                         self.cut_off(&id);
                     }
                 }
@@ -318,7 +396,7 @@ impl World {
                 version.records.retain(|record| record.key != key);
                 self.seen.known.remove(&id);
             }
-            Step::Route { version, deployment, host_url } => self.route(version, deployment, host_url),
+            Step::Route { version, deployment, to } => self.route(version, deployment, to),
             Step::Launch { seen, id, gpus, .. } => self.launch(seen, id, gpus),
             Step::Stop { id, .. } => self.stop(id),
             Step::ReadLastWords { id, .. } => self.known(id).last_words = Some("bye".into()),
@@ -329,21 +407,34 @@ impl World {
     fn end(&mut self, key: RecordKey) {
         let now = self.seen.now;
         let (record, id) = self.record(key);
-        record.ending = Some(now);
+        record.ending = Some(Ending { at: now, generation: 1 });
         self.cut_off(&id);
     }
 
-    fn route(&mut self, version: SeenState, deployment: DeploymentId, host_url: Option<String>) {
+    fn route(&mut self, version: SeenState, deployment: DeploymentId, to: Option<Led>) {
         if self.unchanged(version).is_none() {
             return;
         }
-        match host_url {
-            Some(host_url) => {
-                let status = ProviderStatus::Ready;
-                self.seen.providers.insert(deployment, RoutingProvider { host_url, status, withheld: false });
-            }
-            None => self.seen.providers.get_mut(&deployment).unwrap().withheld = true,
+        let Some(Led { host_url, instances, .. }) = to else {
+            self.seen.providers.get_mut(&deployment).unwrap().withheld = true;
+            return;
+        };
+        assert!(instances.contains(&host_url));
+        for url in &instances {
+            assert!(self.is_ready(url), "{url} is routed and not ready: {self:#?}");
         }
+        let provider =
+            RoutingProvider { host_url, instances, status: ProviderStatus::Ready, withheld: false };
+        self.seen.providers.insert(deployment, provider);
+    }
+
+    fn is_ready(&self, url: &str) -> bool {
+        self.instances.values().any(|instance| {
+            let Phase::Running { endpoint: Some(endpoint), .. } = instance.phase else { return false };
+            let probe = self.seen.known.get(&instance.id).and_then(|known| known.probe.as_ref());
+            // Before anybody asked, what was said before holds.
+            host_url(endpoint) == url && probe.is_none_or(|probe| *probe == Probe::Ready)
+        })
     }
 
     fn launch(&mut self, seen: SeenState, id: InstanceId, gpus: Vec<String>) {
