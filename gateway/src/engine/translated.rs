@@ -4,7 +4,6 @@
 //! an event leaves with the piece that caused it; what broke off does not look finished; of nothing more is kept
 //! than a named bound.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::{Bytes, BytesMut};
@@ -19,6 +18,7 @@ use crate::dialect::responses::reply::{
     whole_as_events,
 };
 use crate::dialect::responses::turn::Turn;
+use crate::random::random;
 
 /// What is made of a provider's answer.
 pub struct Translated {
@@ -189,8 +189,7 @@ impl Translated {
 }
 
 fn opening(turn: Turn) -> Opening {
-    let random = RandomState::new();
-    let nonce = u128::from(random.hash_one(0)) << 64 | u128::from(random.hash_one(1));
+    let nonce = u128::from(random()) << 64 | u128::from(random());
     Opening { turn, now_s: now_s(), nonce }
 }
 

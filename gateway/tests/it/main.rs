@@ -30,6 +30,7 @@ mod places;
 mod reasoning;
 mod replicas;
 mod responses;
+mod responses_under_way;
 mod routes;
 mod streaming;
 mod tls;

@@ -14,13 +14,13 @@ use crate::harness::*;
 
 const RESPONSES: &str = "v1/responses";
 const ASK: &str = r#"{"model":"m1","input":"hello"}"#;
-const ASK_STREAM: &str = r#"{"model":"m1","input":"hello","stream":true}"#;
+pub const ASK_STREAM: &str = r#"{"model":"m1","input":"hello","stream":true}"#;
 const CHAT_REPLY: &str = r#"{"id":"c1","object":"chat.completion","model":"served","choices":[{"index":0,
     "message":{"role":"assistant","content":"Hi."},"finish_reason":"stop"}],
     "usage":{"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}}"#;
 
 /// All ways to ask model `m1`, or provider `p1` for it.
-const TARGETS: [&str; 4] = [
+pub const TARGETS: [&str; 4] = [
     "/v1/responses",
     "/v2/workspaces/default/inference/gateway/openai/-/v1/responses",
     "/v2/workspaces/default/inference/gateway/model/m1/-/v1/responses",
@@ -31,15 +31,15 @@ async fn world(upstream: &Scripted) -> World {
     World::start(Routes::usual(&upstream.url(), "served")).await
 }
 
-fn piece(text: &str) -> String {
+pub fn piece(text: &str) -> String {
     format!("data: {}\n\n", json!({ "choices": [{ "index": 0, "delta": { "content": text } }] }))
 }
 
-const FINISH: &str =
+pub const FINISH: &str =
     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n";
 
 /// The events of a stream, without the word that ends it.
-fn events(stream: &str) -> Vec<Value> {
+pub fn events(stream: &str) -> Vec<Value> {
     let frames = stream.split_terminator("\n\n").filter(|frame| *frame != "data: [DONE]");
     let event = |frame: &str| {
         let (kind, data) = frame.split_once("\ndata: ").unwrap_or_else(|| panic!("no event: {frame:?}"));
@@ -55,7 +55,7 @@ fn events(stream: &str) -> Vec<Value> {
 }
 
 /// Requests that ended so, on whatever route.
-fn outcome(world: &World, outcome: &str) -> f64 {
+pub fn outcome(world: &World, outcome: &str) -> f64 {
     let text = world.app.metrics.render();
     let label = format!("outcome=\"{outcome}\"");
     let lines =
@@ -63,7 +63,7 @@ fn outcome(world: &World, outcome: &str) -> f64 {
     lines.map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap()).sum()
 }
 
-fn kinds(events: &[Value]) -> Vec<&str> {
+pub fn kinds(events: &[Value]) -> Vec<&str> {
     events.iter().map(|event| event["type"].as_str().unwrap()).collect()
 }
 
