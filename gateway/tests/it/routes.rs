@@ -175,6 +175,7 @@ async fn the_base_path_of_a_provider_never_doubles_a_version_or_a_slash() {
         ("/inference/v1", "/inference/v1/chat/completions", "/inference/v1/metrics"),
         ("/myv1", "/myv1/v1/chat/completions", "/myv1/metrics"),
         ("/v1/openai", "/v1/openai/chat/completions", "/v1/openai/metrics"),
+        ("/v1beta/openai/", "/v1beta/openai/chat/completions", "/v1beta/openai/metrics"),
     ] {
         let world = World::start(Routes::usual(&format!("{}{base}", upstream.url()), "served/m1")).await;
         for route in [PROVIDER, MODEL, OPENAI] {

@@ -109,6 +109,24 @@ async fn a_pinned_model_is_served_at_once_and_is_the_only_one() {
 }
 
 #[tokio::test]
+async fn models_are_asked_for_at_the_root_of_the_api_wherever_that_is() {
+    let h = Harness::start().await;
+    for (name, base, asked) in [
+        ("p1", "/v1beta/openai", "/v1beta/openai/models"),
+        ("p2", "/v1/openai", "/v1/openai/models"),
+        ("p3", "/inference/v1/", "/inference/v1/models"),
+        ("p4", "", "/v1/models"),
+    ] {
+        let fake = FakeProvider::listing(&["tiny"]).await;
+        h.post(PROVIDERS, json!({"name": name, "host_url": format!("{}{base}", fake.url())}))
+            .await
+            .expect(201);
+        h.provider_where(name, |p| p["status"] == "READY").await;
+        assert_eq!(fake.seen()[0].0, asked);
+    }
+}
+
+#[tokio::test]
 async fn the_presets_can_be_listed() {
     let h = Harness::start().await;
     let listed = h.get(PRESETS).await.expect(200).body;

@@ -83,6 +83,13 @@ pub fn plan(
     plan
 }
 
+/// Whether a key itself stands in a config, in the place of a reference to one.
+pub fn holds_key(config: &File) -> bool {
+    let servers = config.fields.iter().filter_map(servers_of);
+    let mut keys = servers.filter_map(|(_, fields)| fields.get(KEY)?.as_str());
+    keys.any(|key| !key.is_empty() && !key.contains("${"))
+}
+
 /// The model servers below one name, as far as they are providers.
 fn servers_of<'f>((name, value): (&'f String, &'f Value)) -> Option<(&'f str, &'f Map<String, Value>)> {
     Some((name, value.get(SERVERS)?.get(KIND)?.as_object()?))
@@ -239,6 +246,14 @@ mod tests {
             "empty.yaml: it holds no responses_api_models.inference_provider",
         ] {
             assert!(plan.left_out.iter().any(|line| line == told), "no {told:?} in {:#?}", plan.left_out);
+        }
+    }
+
+    #[test]
+    fn a_key_that_stands_in_a_config_is_noticed() {
+        assert!(holds_key(&file("a", &server("api_key: sk-1"))));
+        for other in ["api_key: ${policy_api_key}", "api_key: ''", "model: m"] {
+            assert!(!holds_key(&file("a", &server(other))), "{other}");
         }
     }
 

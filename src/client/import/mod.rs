@@ -45,7 +45,11 @@ async fn import_gym(args: ImportGymArgs) -> Result<(), ClientError> {
         };
         only.name.clone_from(name);
     }
-    warn_of_readers(&args.env, &plan);
+    if plan.providers.iter().any(|planned| planned.key.is_some()) {
+        warn_of_readers(&args.env);
+    }
+    let keyed = args.configs.iter().zip(&configs).filter(|(_, config)| gym::holds_key(config));
+    keyed.for_each(|(path, _)| warn_of_readers(path));
     let form = args.connection.view.output;
     if args.dry_run {
         return output::show(form, &shown(&plan), || tell_plan(&plan));
@@ -92,11 +96,10 @@ fn read_file(path: &Path) -> Result<File, ClientError> {
     Ok(File { label: path.display().to_string(), stem, fields })
 }
 
-fn warn_of_readers(env: &Path, plan: &Plan) {
-    let has_key = plan.providers.iter().any(|planned| planned.key.is_some());
-    let mode = fs::metadata(env).map_or(0, |file| file.permissions().mode());
-    if has_key && mode & READABLE_BY_ALL != 0 {
-        let path = env.display();
+fn warn_of_readers(path: &Path) {
+    let mode = fs::metadata(path).map_or(0, |file| file.permissions().mode());
+    if mode & READABLE_BY_ALL != 0 {
+        let path = path.display();
         eprintln!("nimgate: {path} can be read by everyone on this machine; run: chmod 600 {path}");
     }
 }
