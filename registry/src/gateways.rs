@@ -83,6 +83,11 @@ impl Gateways {
         self.table.lock().drained(url, generation, Instant::now())
     }
 
+    /// Who follows, and what each reported last; by id.
+    pub fn list(&self) -> Vec<(GatewayId, Option<GatewayReport>)> {
+        self.table.lock().list(Instant::now())
+    }
+
     /// Sees a change whenever an answer of [`Self::drained`] may be another one. Numbers of requests alone
     /// are no change.
     pub fn changes(&self) -> watch::Receiver<()> {
@@ -160,6 +165,13 @@ impl Table {
 
     fn forget(&mut self, now: Instant) {
         self.gateways.retain(|_, gateway| gateway.is_present(now, self.return_time));
+    }
+
+    fn list(&self, now: Instant) -> Vec<(GatewayId, Option<GatewayReport>)> {
+        let present = self.gateways.iter().filter(|(_, gateway)| gateway.is_present(now, self.return_time));
+        let mut all: Vec<_> = present.map(|(id, gateway)| (*id, gateway.report.clone())).collect();
+        all.sort_by_key(|(id, _)| *id);
+        all
     }
 
     /// True: an address may be drained now that was not, or the other way round.
@@ -308,6 +320,7 @@ mod tests {
         let following = gateways.follow(id(1)).unwrap();
         changes.changed().await.unwrap();
         gateways.report(id(1), report(7, &[(1, 1)])).unwrap();
+        assert_eq!(gateways.list(), [(id(1), Some(report(7, &[(1, 1)])))]);
         while gateways.drained(&url(2), 7) != Drain::Drained {
             changes.changed().await.unwrap();
         }

@@ -174,7 +174,7 @@ impl Registry {
     }
 
     /// Whether requests that gateways have begun still use `url`, which is not in the routes from `generation`
-    /// on.
+    /// on: the generation of the commit that took it out, or any later one.
     pub fn drained(&self, url: &HostUrl, generation: u64) -> Drain {
         self.inner.gateways.drained(url, generation)
     }

@@ -1,5 +1,7 @@
 //! `nimgate status`: is it running, is it ready, and what does it serve?
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::api::Api;
@@ -63,6 +65,7 @@ impl Status {
             "generation": self.generation,
             "models": self.models.as_ref().ok(),
             "providers": self.providers.as_ref().ok(),
+            "gateways": self.platform.as_ref().ok().map(|platform| &platform["gateways"]),
             "runtimes": self.platform.as_ref().ok().map(|platform| &platform["runtimes"]),
             "unrecorded_instances": self.platform.as_ref().ok().map(|platform| &platform["unrecorded_instances"]),
         })
@@ -84,6 +87,11 @@ impl Status {
         ] {
             output::say(&format!("{label:<10} {}", output::line(value)))?;
         }
+        for (url, in_flight) in self.draining() {
+            let line =
+                format!("{} has left the routes; requests still on it: {in_flight}", output::line(&url));
+            output::say(&format!("{:<10} {line}", "draining"))?;
+        }
         for stray in
             self.platform.iter().flat_map(|platform| platform["unrecorded_instances"].as_array()).flatten()
         {
@@ -100,6 +108,18 @@ impl Status {
                 PROVIDER.table(list, false, PROVIDER.first, &api.at)
             }
         }
+    }
+
+    /// Addresses that have left the routes, and how many requests all gateways have on them.
+    fn draining(&self) -> BTreeMap<String, u64> {
+        let gateways = self.platform.iter().flat_map(|platform| platform["gateways"].as_array()).flatten();
+        let addresses = gateways.flat_map(|gateway| gateway["draining"].as_array()).flatten();
+        let mut draining = BTreeMap::new();
+        for address in addresses {
+            let url = address["url"].as_str().unwrap_or_default().to_owned();
+            *draining.entry(url).or_default() += address["in_flight"].as_u64().unwrap_or_default();
+        }
+        draining
     }
 
     /// What deployments run on.

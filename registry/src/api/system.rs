@@ -3,6 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
+use proto_shared::feed::{BusyAddress, GatewayId, GatewayReport};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -38,6 +39,8 @@ struct PlatformStatus {
     controllers: Controllers,
     /// Ours. What deployments run on
     runtimes: Vec<RuntimeStatus>,
+    /// Ours. The gateways that follow this registry
+    gateways: Vec<GatewayStatus>,
     /// Ours. What runs and is not in the database: it is left alone, and waits for a person
     unrecorded_instances: Vec<String>,
 }
@@ -49,6 +52,34 @@ struct RuntimeStatus {
     available: bool,
     /// Why it can't be asked
     message: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct GatewayStatus {
+    /// Of its process
+    id: String,
+    /// The generation of routes that it serves; null until it has said so
+    generation: Option<u64>,
+    /// Addresses that are in no route any more, and that its requests still use
+    draining: Vec<DrainingAddress>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct DrainingAddress {
+    url: String,
+    in_flight: u64,
+}
+
+impl GatewayStatus {
+    fn of((id, report): (GatewayId, Option<GatewayReport>)) -> Self {
+        let address =
+            |busy: BusyAddress| DrainingAddress { url: busy.url.to_string(), in_flight: busy.in_flight };
+        Self {
+            id: id.to_string(),
+            generation: report.as_ref().map(|report| report.generation),
+            draining: report.into_iter().flat_map(|report| report.busy).map(address).collect(),
+        }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -127,6 +158,7 @@ async fn status(State(registry): State<Registry>) -> Response {
             .into_iter()
             .map(|(name, message)| RuntimeStatus { name, available: message.is_none(), message })
             .collect(),
+        gateways: registry.inner.gateways.list().into_iter().map(GatewayStatus::of).collect(),
         unrecorded_instances: runtimes.strays,
     };
     reply::object(StatusCode::OK, status)

@@ -110,6 +110,9 @@ async fn an_address_is_drained_when_every_gateway_that_follows_says_so() {
     assert_eq!(h.registry.drained(&url, generation), Drain::Waiting);
     h.post(&path, busy(generation)).await.expect(204);
     assert_eq!(h.registry.drained(&url, generation), Drain::Busy { in_flight: 2 });
+    let gateways = &h.get("/status").await.expect(200).body["gateways"];
+    let draining = json!([{"url": url, "in_flight": 2}]);
+    assert_eq!(*gateways, json!([{"id": id, "generation": generation, "draining": draining}]));
     h.post(&path, json!({"generation": generation})).await.expect(204);
     let mut changes = h.registry.drain_changes();
     let drained = async {
