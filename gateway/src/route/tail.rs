@@ -2,7 +2,8 @@
 //!
 //! A tail goes upstream byte for byte, with two exceptions. `%2F` becomes `/`, because the stock
 //! SDKs encode the whole tail as one path parameter. Dot segments (plain, or encoded a few times over),
-//! backslashes and control bytes are refused, because an upstream may walk out of its base path.
+//! backslashes and control bytes are refused, because an upstream may walk out of its base path. So is vLLM's way to load
+//! weights from any path or repository into a server: whoever may ask a model anything may not change it.
 
 use std::borrow::Cow;
 
@@ -15,6 +16,11 @@ pub enum TailError {
     Backslash,
     #[error("the path holds a control character (perhaps encoded)")]
     Control,
+    #[error(
+        "adapters are not loaded into servers through the gateway; create them for their model \
+         (nimgate adapter create), or disable them"
+    )]
+    Adapters,
 }
 
 /// How often an upstream might decode a path; what hides deeper reaches nobody.
@@ -45,8 +51,12 @@ fn check(bytes: &[u8]) -> Result<(), TailError> {
     if bytes.iter().any(u8::is_ascii_control) {
         return Err(TailError::Control);
     }
-    if bytes.split(|&b| b == b'/').any(|segment| matches!(segment, b"." | b"..")) {
-        return Err(TailError::DotSegment);
+    for segment in bytes.split(|&b| b == b'/') {
+        match segment {
+            b"." | b".." => return Err(TailError::DotSegment),
+            b"load_lora_adapter" | b"unload_lora_adapter" => return Err(TailError::Adapters),
+            _ => {}
+        }
     }
     Ok(())
 }
@@ -105,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_walks_out_of_the_base_path() {
+    fn nothing_walks_out_of_the_base_path_or_changes_a_server() {
         for (tail, why) in [
             ("..", TailError::DotSegment),
             ("a/../b", TailError::DotSegment),
@@ -120,6 +130,8 @@ mod tests {
             ("a%00b", TailError::Control),
             ("a%0d%0ab", TailError::Control),
             ("a%250ab", TailError::Control),
+            ("v1/load_lora_adapter", TailError::Adapters),
+            ("v1%2Funload%255flora_adapter/", TailError::Adapters),
         ] {
             assert_eq!(forwardable(tail), Err(why), "{tail}");
         }
