@@ -15,6 +15,7 @@ pub mod feed;
 pub mod host_url;
 pub mod keyring;
 pub mod names;
+pub mod routing;
 pub mod secret;
 pub mod snapshot;
 
@@ -25,5 +26,6 @@ pub use error::ErrorBody;
 pub use host_url::HostUrl;
 pub use keyring::{KeyRing, Keys};
 pub use names::{ModelName, NameError, ProviderName, SecretName, WorkspaceName, entity_name_for};
+pub use routing::Routing;
 pub use secret::{MasterKey, SealedSecret, SecretIdentity};
 pub use snapshot::{Candidate, ModelRoute, ProviderRoute, RouteSnapshot};

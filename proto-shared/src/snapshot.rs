@@ -9,6 +9,7 @@ use crate::auth_template::AuthTemplate;
 use crate::backend::Backend;
 use crate::host_url::HostUrl;
 use crate::names::{ModelName, ProviderName, SecretName, WorkspaceName};
+use crate::routing::Routing;
 use crate::secret::SealedSecret;
 
 /// Version of this format. A gateway refuses a higher one and keeps the table it has.
@@ -147,6 +148,9 @@ pub struct ModelRoute {
     /// Plugins it wants. There are none: it is refused, and has no candidates.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub middleware: Vec<String>,
+    /// How its requests are spread over the candidates.
+    #[serde(default, skip_serializing_if = "Routing::is_default")]
+    pub routing: Routing,
 }
 
 /// One provider that may serve a model.

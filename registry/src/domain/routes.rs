@@ -7,7 +7,8 @@ use std::sync::Arc;
 
 use proto_shared::snapshot::{Origin, SNAPSHOT_FORMAT};
 use proto_shared::{
-    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret, SecretName, WorkspaceName,
+    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, Routing, SealedSecret, SecretName,
+    WorkspaceName,
 };
 
 use super::model::prefer;
@@ -178,6 +179,7 @@ impl<'p> Served<'p> {
             candidates: candidates.collect(),
             aliases,
             middleware: middleware.clone(),
+            routing: Routing::default(),
         }
     }
 }

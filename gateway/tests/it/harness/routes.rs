@@ -87,6 +87,7 @@ impl Routes {
             candidates: candidates.collect(),
             aliases: None,
             middleware: vec![],
+            routing: Default::default(),
         });
         self
     }
