@@ -35,12 +35,13 @@ impl Untried {
     }
 }
 
-/// The address to try next, none when all were tried. A single one costs neither a random number nor a
+/// The address to try next, none when all were tried. Of two, the one of the lower rank: fewer requests in
+/// flight. A single one costs neither a random number nor a
 /// look at its load.
 pub fn choose(
     untried: Untried,
     random: impl FnOnce() -> u64,
-    in_flight: impl Fn(usize) -> usize,
+    rank: impl Fn(usize) -> usize,
 ) -> Option<usize> {
     match untried.count() {
         0 => None,
@@ -51,7 +52,7 @@ pub fn choose(
             let other = below(count - 1, (random >> 32) as u32);
             let (one, other) = (untried.nth(one), untried.nth(if other < one { other } else { other + 1 }));
             // Equally busy: the first, which is any of them.
-            Some(if in_flight(other) < in_flight(one) { other } else { one })
+            Some(if rank(other) < rank(one) { other } else { one })
         }
     }
 }

@@ -23,8 +23,8 @@ impl<'p> Addresses<'p> {
     /// The next address; the request counts as in flight there while it holds the visit.
     pub fn next(&mut self) -> Option<(&'p Replica, Visit)> {
         let replicas = self.replicas;
-        let in_flight = |index: usize| replicas.get(index).map_or(0, |at| at.endpoint.load.in_flight());
-        while let Some(index) = choose(self.untried, random, in_flight) {
+        let rank = |index: usize| replicas.get(index).map_or(0, |at| at.endpoint.load.rank());
+        while let Some(index) = choose(self.untried, random, rank) {
             self.untried.remove(index);
             let replica = replicas.get(index)?;
             match replica.endpoint.load.enter() {

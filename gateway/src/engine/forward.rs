@@ -177,6 +177,7 @@ async fn attempt(
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
             metrics.attempt(AttemptResult::ConnectFailed);
+            endpoint.load.unreachable();
             return Next::Other(connect_refusal(provider, &error));
         }
     };

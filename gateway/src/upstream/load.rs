@@ -1,26 +1,47 @@
-//! How many requests use one address, and whether others still may.
+//! How many requests use one address, whether others still may, and whether others rather should not.
 //!
-//! Both are one number: a request that comes too late sees that the address is closed, or else is seen
+//! The first two are one number: a request that comes too late sees that the address is closed, or else is seen
 //! by whoever closed it. So an address that is closed and unused stays unused.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 /// Set: no request may begin here.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
+/// An address that can't be reached looks idle, and would be the first choice of every request. For this
+/// long after a failure it is the last.
+const SHUNNED_FOR: Duration = Duration::from_secs(1);
+
 #[derive(Debug, Default)]
-pub struct Load(AtomicUsize);
+pub struct Load {
+    requests: AtomicUsize,
+    /// By [`clock_ms`]; zero: not at all.
+    shunned_until_ms: AtomicU64,
+}
 
 impl Load {
     pub fn in_flight(&self) -> usize {
-        self.0.load(Ordering::Acquire) & !CLOSED
+        self.requests.load(Ordering::Acquire) & !CLOSED
+    }
+
+    /// For the choice among several: the lower, the better.
+    pub fn rank(&self) -> usize {
+        let until_ms = self.shunned_until_ms.load(Ordering::Relaxed);
+        if until_ms > 0 && clock_ms() < until_ms { usize::MAX } else { self.in_flight() }
+    }
+
+    /// It could not be connected to just now.
+    pub fn unreachable(&self) {
+        let until_ms = clock_ms().saturating_add(SHUNNED_FOR.as_millis() as u64);
+        self.shunned_until_ms.store(until_ms, Ordering::Relaxed);
     }
 
     /// Counts a request for as long as the visit lasts. None: the address is closed.
     pub fn enter(self: &Arc<Self>) -> Option<Visit> {
-        if self.0.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
-            self.0.fetch_sub(1, Ordering::AcqRel);
+        if self.requests.fetch_add(1, Ordering::AcqRel) & CLOSED != 0 {
+            self.requests.fetch_sub(1, Ordering::AcqRel);
             return None;
         }
         Some(Visit(Arc::clone(self)))
@@ -28,11 +49,11 @@ impl Load {
 
     /// Requests that are here go on; others must go elsewhere.
     pub fn close(&self) {
-        self.0.fetch_or(CLOSED, Ordering::AcqRel);
+        self.requests.fetch_or(CLOSED, Ordering::AcqRel);
     }
 
     pub fn open(&self) {
-        self.0.fetch_and(!CLOSED, Ordering::AcqRel);
+        self.requests.fetch_and(!CLOSED, Ordering::AcqRel);
     }
 }
 
@@ -42,8 +63,14 @@ pub struct Visit(Arc<Load>);
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.requests.fetch_sub(1, Ordering::AcqRel);
     }
+}
+
+/// Milliseconds since this was first asked, plus one.
+fn clock_ms() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
 }
 
 #[cfg(test)]
@@ -62,6 +89,16 @@ mod tests {
         assert!(load.enter().is_none());
         load.open();
         assert!(load.enter().is_some());
+    }
+
+    #[test]
+    fn an_address_that_could_not_be_reached_comes_last_for_a_while() {
+        let load = Load::default();
+        assert_eq!(load.rank(), 0);
+        load.unreachable();
+        assert_eq!((load.rank(), load.in_flight()), (usize::MAX, 0));
+        load.shunned_until_ms.store(clock_ms(), Ordering::Relaxed);
+        assert_eq!(load.rank(), 0);
     }
 
     #[test]

@@ -118,6 +118,20 @@ async fn an_address_that_can_not_be_reached_costs_no_request() {
 }
 
 #[tokio::test]
+async fn an_address_that_can_not_be_reached_is_not_tried_by_every_request() {
+    let (good, full) = (Scripted::obliging().await, FullQueue::new());
+    let routes = at_with(&[&good.url(), &full.url()], |p| p.timeouts.connect_timeout_ms = SOON_MS);
+    let world = World::start(routes).await;
+    let begin = std::time::Instant::now();
+    for _ in 0..60 {
+        assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+    }
+    let failed = world.metric("nimgate_upstream_attempts_total{provider=\"p1\",result=\"connect_failed\"");
+    // Once a second, where by chance alone it would be every other request.
+    assert!(failed.unwrap_or(0.0) <= 1.0 + begin.elapsed().as_secs_f64(), "{failed:?}");
+}
+
+#[tokio::test]
 async fn the_next_candidate_is_asked_after_all_addresses_of_the_one_before_and_each_address_once() {
     let (one, two, good) = (refusing_url().await, refusing_url().await, Scripted::obliging().await);
     let routes = at(&[&one, &two, &one]).provider("p2", &good.url()).model("m2", "x/y", &["p1", "p2"]);
