@@ -29,7 +29,7 @@ impl RouteKind {
 pub enum Outcome {
     /// An answer below 400, complete.
     Ok,
-    /// The upstream's 4xx, complete.
+    /// The upstream's 4xx, complete; or a request that could not be sent to it.
     ClientError,
     /// The upstream's 5xx, complete.
     UpstreamError,

@@ -12,6 +12,7 @@ use crate::dialect::ErrorClasses;
 use crate::dialect::responses::reply::FaultKind;
 use crate::dialect::responses::request::BadRequest;
 use crate::h1::HeadError;
+use crate::metrics::Outcome;
 use crate::route::tail::TailError;
 
 /// As much of a text that is no name as its refusal repeats.
@@ -257,6 +258,15 @@ impl Refusal {
         }
     }
 
+    /// What becomes of a request that had a provider and is refused all the same.
+    pub fn outcome(&self) -> Outcome {
+        match self {
+            Self::ProviderBusy { .. } => Outcome::Failed,
+            refusal if refusal.status().is_client_error() => Outcome::ClientError,
+            _ => Outcome::Failed,
+        }
+    }
+
     /// Seconds after which trying again makes sense.
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
@@ -426,6 +436,16 @@ mod tests {
         assert!(judge("No Space", "Bad").1.starts_with("Invalid workspace: \"No Space\""));
         assert_eq!(judge("default", &"x".repeat(5000)).0, 422);
         assert!(judge("default", &"x".repeat(5000)).1.len() < 400);
+    }
+
+    #[test]
+    fn a_bad_request_is_no_failure_of_its_provider() {
+        assert_eq!(Refusal::NothingStored.outcome(), Outcome::ClientError);
+        assert_eq!(Refusal::BodyTooSlow.outcome(), Outcome::ClientError);
+        for why in ["full", "late"] {
+            assert_eq!(Refusal::ProviderBusy { provider: "p".into(), why }.outcome(), Outcome::Failed);
+        }
+        assert_eq!(Refusal::Overloaded.outcome(), Outcome::Failed);
     }
 
     #[test]

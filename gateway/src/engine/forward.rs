@@ -79,7 +79,7 @@ pub async fn forward(
         match try_candidates(app, down, forward, choice, context).await {
             Ok(end) => return Ok(end),
             Err(Unserved::Refused(refusal)) => {
-                context.ended(Outcome::Failed);
+                context.ended(refusal.outcome());
                 return Err(refusal);
             }
             Err(Unserved::Outdated) => renewed = Some(choice.renewed(app)?),

@@ -256,15 +256,12 @@ impl<'r, 'c> Relay<'r, 'c> {
             return Some(RelayEnd::Upgraded);
         }
         let plan = &mut self.plan;
+        let passed =
+            || Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max);
         let reply = match plan.conversion.take() {
-            None => {
-                Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max)
-            }
+            None => passed(),
+            Some(Conversion::Reasoning) => passed().with_reasoning(&parts, plan.rewrite),
             Some(Conversion::Response(turn)) => Reply::response(&parts, turn, plan.key),
-            Some(Conversion::Reasoning) => {
-                Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max)
-                    .with_reasoning(&parts, plan.rewrite)
-            }
         };
         let (collects, translates) = (reply.collects(), reply.translated().is_some());
         self.gate = plan.gate.and_then(|gate| gate.wait_for(&parts));
@@ -349,7 +346,9 @@ impl<'r, 'c> Relay<'r, 'c> {
             return Some(end);
         }
         self.pass_pieces();
-        self.down.send_end(trailers);
+        // Trailers are about the body that came, not about what was made of it.
+        let translates = self.reply.as_ref().is_some_and(|reply| reply.translated().is_some());
+        self.down.send_end(trailers.filter(|_| !translates));
         self.finished = true;
         None
     }

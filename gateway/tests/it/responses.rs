@@ -494,6 +494,8 @@ async fn bad_requests_are_refused_with_the_place_and_without_a_call() {
         assert_eq!(world.ask(form).await.status, 415);
     }
     assert!(upstream.heard().is_empty());
+    world.settled().await;
+    assert_eq!((outcome(&world, "failed"), outcome(&world, "client_error")), (0.0, 16.0));
 }
 
 #[tokio::test]
