@@ -178,6 +178,20 @@ fn every_file_in_the_config_folder_is_valid_for_its_role() {
 }
 
 #[test]
+fn deployments_have_limits_of_their_own() {
+    let defaults = read(Role::Up, "", &[], vec![]).unwrap().settings.deployments;
+    assert_eq!((defaults.drain_timeout.as_secs(), defaults.stop_grace.as_secs()), (60, 30));
+    assert_eq!((defaults.probe_timeout.as_millis(), defaults.probe_failures), (2_000, 2));
+    let file =
+        "[deployments]\ndrain_timeout_s = 0\nstop_grace_s = 5\nprobe_timeout_ms = 500\nprobe_failures = 3";
+    let set = read(Role::Up, file, &[], vec![]).unwrap().settings.deployments;
+    assert_eq!((set.drain_timeout.as_secs(), set.stop_grace.as_secs()), (0, 5));
+    assert_eq!((set.probe_timeout.as_millis(), set.probe_failures), (500, 3));
+    let refused = problems(Role::Up, "deployments.drain_timeout_s = 86401\ndeployments.probe_failures = 0");
+    assert_eq!(refused.len(), 2, "{refused:?}");
+}
+
+#[test]
 fn plugins_of_deployments_are_refused_unless_they_are_allowed() {
     let plugins = |file: &str| read(Role::Up, file, &[], vec![]).unwrap().settings.tool_call_plugins;
     assert_eq!(plugins(""), registry::ToolCallPlugins::Refused);

@@ -89,8 +89,8 @@ async fn until(
         let look = look(api, name, goal, first).await?;
         let (Look::Done(value) | Look::Failed(value) | Look::Waiting(value)) = &look;
         let mut news = history.news(value);
-        if first && wish == Wish::Deleted {
-            // How it came to run is no step of its end.
+        if first && (wish == Wish::Deleted || goal.replicas.is_some()) {
+            // How it came to run is no step of its end, or of another number of it.
             news.drain(..news.len().saturating_sub(1));
         }
         first = false;

@@ -65,8 +65,11 @@ impl Daemon {
         }
         tasks.spawn(wake_on_drains(registry.inner.gateways.changes(), memory.clone()));
         let config = &registry.inner.config.deployments;
-        let prober =
-            Prober::new(Patience { timeout: config.probe_timeout, silent_max: config.probe_failures });
+        let prober = Prober::new(Patience {
+            timeout: config.probe_timeout,
+            interval: probes::READY_INTERVAL,
+            silent_max: config.probe_failures,
+        });
         let adapters = watch::Sender::default();
         tasks.spawn(adapters::keep(registry.clone(), adapters.subscribe()));
         Self { registry, runtimes, memory, prober, tasks, strays: BTreeSet::new(), adapters }

@@ -22,7 +22,7 @@ const LOADING_TIMEOUT: Duration = Duration::from_secs(5);
 const LOADING_FIRST: Duration = Duration::from_millis(20);
 const LOADING_MAX: Duration = Duration::from_secs(2);
 /// Between two probes of an instance that is ready.
-const READY_INTERVAL: Duration = Duration::from_secs(3);
+pub const READY_INTERVAL: Duration = Duration::from_secs(3);
 /// After a probe of a ready instance that got no answer.
 const DOUBT_INTERVAL: Duration = Duration::from_millis(500);
 /// What gets ready is asked for its models; routes don't wait longer for the answer.
@@ -45,6 +45,8 @@ pub struct Target {
 pub struct Patience {
     /// One probe, from connecting to the answer's head.
     pub timeout: Duration,
+    /// Between two probes.
+    pub interval: Duration,
     /// So many probes in a row without an answer, and it is not ready.
     pub silent_max: u32,
 }
@@ -94,7 +96,7 @@ async fn watch(id: InstanceId, target: Target, patience: Patience, memory: Memor
                 }
                 (is_ready, silent) = (true, 0);
                 memory.probed(&id, Probe::Ready);
-                READY_INTERVAL
+                patience.interval
             }
             Err(failure) if is_ready && silent + 1 < patience.silent_max && failure != Failure::Refused => {
                 silent += 1;
@@ -144,5 +146,85 @@ impl LogWatch {
             self.last = last;
             memory.log_moved(id, now());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::runtime::DeploymentId;
+
+    const DEADLINE: Duration = Duration::from_secs(30);
+
+    /// Answers, but for those connections of which `hangs` says that nothing comes. Counts them.
+    async fn server(hangs: fn(usize) -> bool) -> (SocketAddr, Arc<AtomicUsize>) {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let (address, asked) = (listener.local_addr().unwrap(), Arc::new(AtomicUsize::new(0)));
+        let counted = Arc::clone(&asked);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let nth = counted.fetch_add(1, Ordering::Relaxed);
+                tokio::spawn(async move {
+                    let _ = stream.read(&mut [0; 1024]).await;
+                    if hangs(nth) {
+                        return std::future::pending().await;
+                    }
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+                });
+            }
+        });
+        (address, asked)
+    }
+
+    fn watched(endpoint: SocketAddr) -> (Memory, InstanceId) {
+        let deployment = DeploymentId::new("default", "llama").unwrap();
+        let id = InstanceId { deployment, version: 1, replica: 0, incarnation: 1 };
+        let target = Target { endpoint, path: "/ready".into(), runtime: RuntimeKind::Process };
+        let interval = Duration::from_millis(10);
+        let patience = Patience { timeout: Duration::from_millis(100), interval, silent_max: 2 };
+        let memory = Memory::default();
+        tokio::spawn(watch(id.clone(), target, patience, memory.clone(), Runtimes::default()));
+        (memory, id)
+    }
+
+    async fn until(memory: &Memory, mut holds: impl FnMut(Option<Probe>) -> bool, id: &InstanceId) {
+        let looking = async {
+            while !holds(memory.known().get(id).and_then(|known| known.probe.clone())) {
+                memory.changed().await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, looking).await.unwrap();
+    }
+
+    /// The first two connections: readiness, and the models.
+    #[tokio::test]
+    async fn what_accepts_and_answers_nothing_is_not_ready_after_so_many_probes() {
+        let (address, asked) = server(|nth| nth > 3).await;
+        let (memory, id) = watched(address);
+        until(&memory, |probe| probe == Some(Probe::Ready), &id).await;
+        until(&memory, |probe| matches!(probe, Some(Probe::NotReady(_))), &id).await;
+        assert_eq!(asked.load(Ordering::Relaxed), 6, "four that answered, two in a row that did not");
+    }
+
+    #[tokio::test]
+    async fn one_probe_without_an_answer_changes_nothing() {
+        let (address, asked) = server(|nth| nth > 3 && nth % 2 == 0).await;
+        let (memory, id) = watched(address);
+        until(&memory, |probe| probe == Some(Probe::Ready), &id).await;
+        let looking = async {
+            while asked.load(Ordering::Relaxed) < 9 {
+                let probe = memory.known().get(&id).and_then(|known| known.probe.clone());
+                assert_eq!(probe, Some(Probe::Ready));
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(DEADLINE, looking).await.unwrap();
     }
 }

@@ -13,6 +13,9 @@ const DISCOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
 /// So many different reasons are told of replicas that are not ready.
 const REASONS_MAX: usize = 2;
 
+/// What is told of an instance that has just begun to run.
+pub const STARTED: &str = "Container created and starting";
+
 /// How one replica stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
@@ -33,7 +36,12 @@ impl Standing {
     }
 
     pub fn starting() -> Self {
-        Self::same("Starting")
+        Self::same("Preparing to start")
+    }
+
+    /// It runs, and nothing is known of it yet.
+    pub fn started() -> Self {
+        Self::same(STARTED)
     }
 
     fn text(&self) -> &str {

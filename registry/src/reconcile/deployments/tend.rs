@@ -10,7 +10,7 @@ use super::plan::{Group, Plan, Step, is_alive};
 use super::routing;
 use super::seen::{Known, Listing, Probe, Seen, Version, Wanted, Work};
 use super::slots;
-use super::standing::{self, Standing};
+use super::standing::{self, STARTED, Standing};
 use crate::domain::DeploymentStatus as Status;
 use crate::runtime::{Fault, FaultKind, InstanceId, Phase};
 use crate::store::instances::{Intent, Mark, Record, RecordKey, RuntimeKind};
@@ -241,13 +241,13 @@ impl Look<'_> {
     fn running(&mut self, record: &Record, known: &Known, endpoint: std::net::SocketAddr) -> Standing {
         if record.launched.is_none() {
             self.plan.steps.push(Step::Mark(record.key, Mark::Launched));
-            return Standing::Told(Status::Pending, "Container created and starting".into());
+            return Standing::Told(Status::Pending, STARTED.into());
         }
         let path = &self.wanted.health_path;
         match (&known.probe, record.ready) {
             (Some(Probe::Ready), None) => {
                 self.plan.steps.push(Step::Mark(record.key, Mark::Ready));
-                Standing::starting()
+                Standing::started()
             }
             (Some(Probe::Ready), Some(since)) => Standing::Ready { since, endpoint },
             (Some(Probe::NotReady(why)), Some(_)) => {
@@ -262,7 +262,8 @@ impl Look<'_> {
             (None, Some(since)) if routing::is_routed(self.seen, self.version, record) => {
                 Standing::Ready { since, endpoint }
             }
-            (None, _) => Standing::same("Not asked yet"),
+            (None, Some(_)) => Standing::same("It is asked whether it is ready"),
+            (None, None) => Standing::started(),
         }
     }
 

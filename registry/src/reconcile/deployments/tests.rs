@@ -47,6 +47,15 @@ impl Stage {
     }
 
     async fn on(dir: Arc<TempDir>, key: Arc<KeyRing>, fake: Arc<FakeRuntime>) -> Self {
+        Self::with_drain(dir, key, fake, Duration::from_millis(100)).await
+    }
+
+    async fn with_drain(
+        dir: Arc<TempDir>,
+        key: Arc<KeyRing>,
+        fake: Arc<FakeRuntime>,
+        drain_timeout: Duration,
+    ) -> Self {
         let config = RegistryConfig {
             data_dir: dir.path().join("data"),
             master_key: Arc::clone(&key),
@@ -56,7 +65,7 @@ impl Stage {
             discovery: DiscoveryConfig::default(),
             deployments: DeploymentConfig {
                 deleted_kept: Duration::from_millis(100),
-                drain_timeout: Duration::from_millis(100),
+                drain_timeout,
                 ..DeploymentConfig::default()
             },
             files: FilesConfig::default(),
@@ -550,4 +559,31 @@ async fn what_we_run_is_marked_so_until_its_owner_points_the_provider_elsewhere(
         origin(&provider) == Origin::Deployment
     };
     stage.until("it is led back to what runs", led_back).await;
+}
+
+#[tokio::test]
+async fn an_instance_is_stopped_when_every_gateway_says_that_nothing_is_under_way_there() {
+    use proto_shared::feed::{BusyAddress, GatewayId, GatewayReport};
+    let (dir, key) = (Arc::new(tempfile::tempdir().unwrap()), Arc::new(KeyRing::generate().unwrap()));
+    let forever = Duration::from_secs(3_600);
+    let stage = Stage::with_drain(dir, key, Arc::new(FakeRuntime::new()), forever).await;
+    let (gateways, id) = (Arc::clone(&stage.registry.inner.gateways), GatewayId::new(1));
+    let following = gateways.follow(id).unwrap();
+    stage.deploy("llama", 0).await;
+    stage.scale("llama", 2).await;
+    stage.becomes("llama", S::Ready).await;
+    let has_two = async || stage.provider("llama").await.is_some_and(|it| it.instances.len() == 2);
+    stage.until("both are routed", has_two).await;
+    let before = stage.provider("llama").await.unwrap().instances;
+    stage.scale("llama", 1).await;
+    stage.until("one is routed", async || !has_two().await).await;
+
+    let generation = u64::MAX;
+    let busy = BusyAddress { url: before[1].clone(), in_flight: 1 };
+    gateways.report(id, GatewayReport { generation, busy: vec![busy] }).unwrap();
+    stage.deploy_another().await;
+    assert_eq!(stage.running().await.len(), 3, "a request is under way");
+    gateways.report(id, GatewayReport { generation, busy: Vec::new() }).unwrap();
+    stage.until("it is stopped", async || stage.running().await.len() == 2).await;
+    drop(following);
 }

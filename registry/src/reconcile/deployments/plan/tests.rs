@@ -128,6 +128,23 @@ fn scaling_down_takes_what_is_not_ready_first_and_then_the_newest() {
 }
 
 #[test]
+fn what_is_to_go_goes_when_no_gateway_uses_it_and_at_the_latest_when_its_time_is_over() {
+    let mut world = running(3, 0);
+    world.happens(Event::Scale { name: 0, replicas: 1 });
+    world.settles();
+    assert_eq!((world.running(), world.addresses()), (3, 1), "requests may be under way");
+    world.drains(2);
+    world.settles();
+    assert_eq!(world.replicas(), [0, 1]);
+    world.happens(Event::TimePasses(19));
+    world.settles();
+    assert_eq!(world.replicas(), [0, 1]);
+    world.happens(Event::TimePasses(1));
+    world.settles();
+    assert_eq!(world.replicas(), [0]);
+}
+
+#[test]
 fn a_new_version_takes_the_routes_when_all_its_replicas_are_ready() {
     let mut world = running(2, 0);
     world.happens(Event::Order { name: 0, gpus: 0, replicas: 2 });

@@ -114,6 +114,11 @@ impl World {
         routed.collect::<BTreeSet<_>>().into_iter().collect()
     }
 
+    pub fn drains(&mut self, replica: u32) {
+        let id = self.instances.keys().find(|id| id.replica == replica).unwrap().clone();
+        self.seen.drained.insert(id);
+    }
+
     pub fn gets_unready(&mut self, replica: u32) {
         let id = self.instances.keys().find(|id| id.replica == replica).unwrap().clone();
         self.known(id).probe = Some(Probe::NotReady("answers 503".into()));
