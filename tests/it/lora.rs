@@ -112,6 +112,34 @@ async fn a_process_is_shown_adapters_while_it_runs() {
 }
 
 #[tokio::test]
+async fn an_adapter_that_came_later_is_there_all_the_time_while_replicas_come_and_go() {
+    let at = serving_on("process").await;
+    at.done("model create tiny").await;
+    let executor = json!({
+        "gpu": 0,
+        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
+        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
+    });
+    at.fed("deploy sim --wait --file -", &config("nim", executor).to_string()).await.expect_done();
+    create_adapter(&at, "poems").await;
+    let answers = async || who_answers(&at.gateway, "poems").await.ok();
+    eventually("the adapter answers", answers).await;
+    for replicas in [2, 1] {
+        let scale = format!("deployment scale sim {replicas} --wait");
+        let mut scaled = std::pin::pin!(at.done(&scale));
+        loop {
+            tokio::select! {
+                _ = &mut scaled => break,
+                answer = who_answers(&at.gateway, "poems") => {
+                    assert_eq!(answer.as_deref(), Ok("default/default-poems"), "towards {replicas}");
+                }
+            }
+        }
+    }
+    ends_without_a_trace(&at).await;
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_look_by_itself_is_told() {
     let at = serving_on("process").await;
     at.done("model create tiny").await;

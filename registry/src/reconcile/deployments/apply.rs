@@ -7,6 +7,7 @@ use proto_shared::{Backend, HostUrl, ProviderName};
 use super::plan::Step;
 use super::routing::Led;
 use crate::discovery;
+use crate::domain::launch;
 use crate::domain::observed::SeenState;
 use crate::domain::provider::GivenStatus;
 use crate::domain::{Deployment, DeploymentStatus as Status, Provider, ProviderSpec};
@@ -102,9 +103,17 @@ fn route(write: &Write<'_>, deployment: &Deployment, to: Option<&Led>) -> Result
     };
     let led = providers::lead(write, &provider, &host_url, &instances)?;
     if let Some(models) = &to.models {
-        providers::record(write, &led, &discovery::listed(&led, models))?;
+        providers::record(write, &led, &discovery::listed(&led, &with_adapters(&led, models)))?;
     }
     Ok(true)
+}
+
+/// What an instance said when it got ready is older than the adapters that it was shown since. Those that are not there
+/// any more go with the next look at the provider.
+fn with_adapters(provider: &Provider, said: &[String]) -> Vec<String> {
+    let served = provider.served.iter().map(|served| &served.served_name);
+    let is_missed = |id: &&String| launch::adapter_of_folder(id).is_some() && !said.contains(id);
+    said.iter().chain(served.filter(is_missed)).cloned().collect()
 }
 
 fn provider_of(write: &Write<'_>, deployment: &Deployment) -> Result<Option<Provider>, Error> {
