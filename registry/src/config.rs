@@ -10,6 +10,7 @@ use proto_shared::secret::SecretString;
 
 pub use crate::domain::access::SecretAccess;
 pub use crate::domain::deployment_config::ToolCallPlugins;
+pub use crate::domain::launch::RegistryLogin;
 
 #[derive(Debug, Clone)]
 pub struct RegistryConfig {
@@ -35,6 +36,8 @@ pub struct DeploymentConfig {
     /// Where the container engine listens, such as `unix:///var/run/docker.sock`. Absent: `DOCKER_HOST`, else
     /// Docker's usual socket.
     pub docker_host: Option<String>,
+    /// Who pulls from image registries that want a login.
+    pub registries: Vec<RegistryLogin>,
     /// How long the record of a deleted deployment can still be read.
     pub deleted_kept: Duration,
     /// What requests under way get to end before an instance is stopped to which no route leads any more.
@@ -67,6 +70,7 @@ impl Default for DeploymentConfig {
             tool_call_plugins: ToolCallPlugins::default(),
             runtime: RuntimeChoice::default(),
             docker_host: None,
+            registries: Vec::new(),
             deleted_kept: DELETED_KEPT,
             drain_timeout: Duration::from_secs(60),
             stop_grace: Duration::from_secs(30),

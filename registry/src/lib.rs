@@ -34,8 +34,8 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 pub use config::{
-    DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RuntimeChoice, SecretAccess,
-    ToolCallPlugins,
+    DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RegistryLogin, RuntimeChoice,
+    SecretAccess, ToolCallPlugins,
 };
 pub use declared::{Applied, DeclarationFault, DeclaredProvider};
 pub use domain::presets::at as preset_at;

@@ -9,8 +9,8 @@ use clap::{Parser, Subcommand};
 pub use client::*;
 pub use registry::{BackupArgs, RegistryCommand, RotateArgs, VerifyArgs};
 pub use serve::{
-    CheckArgs, ConfigCommand, DemoArgs, GatewayArgs, KeygenArgs, RegistryArgs, ServeArgs, ServeCommand,
-    UpArgs,
+    CheckArgs, ConfigCommand, DemoArgs, GatewayArgs, KeygenArgs, NimSimArgs, RegistryArgs, ServeArgs,
+    ServeCommand, UpArgs,
 };
 
 /// One address for every model: an inference gateway for NIM containers and hosted providers.

@@ -18,6 +18,9 @@ pub enum ServeCommand {
     Registry(RegistryArgs),
     /// Show it working: everything in one process, with a simulated model server.
     Demo(DemoArgs),
+    /// The simulated model server that a demo deploys.
+    #[command(hide = true)]
+    NimSim(NimSimArgs),
     /// Make a master key.
     Keygen(KeygenArgs),
     /// Check the configuration.
@@ -152,6 +155,19 @@ pub struct DemoArgs {
     /// Accept that whoever reaches a public address can use it
     #[arg(long)]
     pub insecure_no_auth: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Example:\n  nimgate nim-sim --listen 127.0.0.1:8000      # ends with the shell that started it"
+)]
+pub struct NimSimArgs {
+    /// Address to serve on
+    #[arg(long, value_name = "ADDRESS")]
+    pub listen: SocketAddr,
+    /// The pause between two tokens
+    #[arg(long, value_name = "MS", default_value_t = 0)]
+    pub token_ms: u64,
 }
 
 #[derive(Debug, Args)]

@@ -8,7 +8,7 @@ mod advice;
 pub mod api;
 pub mod chat;
 mod completions;
-mod deployment;
+pub mod deployment;
 pub mod error;
 mod file;
 mod fileset;

@@ -35,6 +35,7 @@ pub const THREADS: &str = "threads";
 pub const SECRETS_ACCESS: &str = "secrets.access";
 pub const FILES_FILE_BYTES_MAX: &str = "files.file_bytes_max";
 pub const TOOL_CALL_PLUGINS: &str = "deployments.tool_call_plugins";
+pub const REGISTRIES: &str = "deployments.registries";
 pub const RUNTIME: &str = "runtime";
 pub const DOCKER_HOST: &str = "docker.host";
 pub const INSECURE_NO_AUTH: &str = "insecure_no_auth";
@@ -60,6 +61,7 @@ const PLAIN: &[Key] = &[
     Key { name: SECRETS_ACCESS, kind: Kind::Switch },
     Key { name: FILES_FILE_BYTES_MAX, kind: Kind::Number },
     Key { name: TOOL_CALL_PLUGINS, kind: Kind::Switch },
+    Key { name: REGISTRIES, kind: Kind::List },
     Key { name: DOCKER_HOST, kind: Kind::Text },
 ];
 

@@ -10,7 +10,7 @@ use gateway::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 use proto_shared::HostUrl;
 use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
-use registry::{DeploymentConfig, FilesConfig, RuntimeChoice, SecretAccess, ToolCallPlugins};
+use registry::{DeploymentConfig, FilesConfig, RegistryLogin, RuntimeChoice, SecretAccess, ToolCallPlugins};
 
 use super::layers::{Layers, Problem, Source, Value};
 use super::limits::{self, Row};
@@ -46,6 +46,8 @@ pub struct Settings {
     pub egress: EgressPolicy,
     pub secret_access: SecretAccess,
     pub tool_call_plugins: ToolCallPlugins,
+    /// Who pulls from image registries that want a login.
+    pub registries: Vec<RegistryLogin>,
     /// What deployments run on.
     pub runtime: RuntimeChoice,
     pub docker_host: Option<String>,
@@ -117,6 +119,7 @@ impl Settings {
                 None | Some(false) => ToolCallPlugins::Refused,
                 Some(true) => ToolCallPlugins::Allowed,
             },
+            registries: reader.registries(),
             runtime: reader.runtime(reachable),
             docker_host: reader.text(keys::DOCKER_HOST).filter(|host| !host.is_empty()),
             access_log: reader.access_log(),
@@ -331,6 +334,20 @@ impl Reader {
     fn providers(&mut self, egress: &EgressPolicy) -> Vec<ProviderEntry> {
         let given = self.layers.providers.take();
         given.map_or_else(Vec::new, |given| providers::read(given, egress, &mut self.layers.problems))
+    }
+
+    fn registries(&mut self) -> Vec<RegistryLogin> {
+        let mut logins: Vec<RegistryLogin> = Vec::new();
+        for text in self.list(keys::REGISTRIES).unwrap_or_default() {
+            match text.parse::<RegistryLogin>() {
+                Ok(login) if logins.iter().any(|known| known.server == login.server) => {
+                    self.problem(keys::REGISTRIES, format!("{} stands there twice", login.server));
+                }
+                Ok(login) => logins.push(login),
+                Err(why) => self.problem(keys::REGISTRIES, why),
+            }
+        }
+        logins
     }
 
     fn cors(&mut self) -> AllowedOrigins {

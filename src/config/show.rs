@@ -66,6 +66,7 @@ fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {
         keys::SECRETS_ACCESS => Some((settings.secret_access == SecretAccess::Loopback).into()),
         keys::FILES_FILE_BYTES_MAX => Some(integer(settings.file_bytes_max)),
         keys::TOOL_CALL_PLUGINS => Some((settings.tool_call_plugins == ToolCallPlugins::Allowed).into()),
+        keys::REGISTRIES => Some(list(settings.registries.iter().map(ToString::to_string))),
         keys::RUNTIME => text(runtime_text(settings.runtime).to_owned()),
         keys::DOCKER_HOST => text(settings.docker_host.clone()?),
         keys::INSECURE_NO_AUTH => Some(settings.insecure_no_auth.into()),

@@ -192,6 +192,23 @@ fn deployments_have_limits_of_their_own() {
 }
 
 #[test]
+fn logins_of_image_registries_name_a_secret_and_each_host_once() {
+    let read = |file: &str| read(Role::Up, file, &[], vec![]);
+    let file = "[deployments]\nregistries = [\"ghcr.io me team/key\", \"127.0.0.1:5000 robot team/other\"]";
+    let registries = read(file).unwrap().settings.registries;
+    assert_eq!(registries.len(), 2);
+    assert_eq!((registries[0].server.as_str(), registries[0].username.as_str()), ("ghcr.io", "me"));
+    for wrong in
+        ["ghcr.io me s3cr3t", "https://ghcr.io me team/key", "ghcr.io me team/key\", \"ghcr.io you team/key"]
+    {
+        let Err(problems) = read(&format!("[deployments]\nregistries = [\"{wrong}\"]")) else {
+            panic!("{wrong}")
+        };
+        assert!(problems[0].contains("deployments.registries"), "{wrong}: {problems:?}");
+    }
+}
+
+#[test]
 fn plugins_of_deployments_are_refused_unless_they_are_allowed() {
     let plugins = |file: &str| read(Role::Up, file, &[], vec![]).unwrap().settings.tool_call_plugins;
     assert_eq!(plugins(""), registry::ToolCallPlugins::Refused);

@@ -1,8 +1,10 @@
-//! `nimgate demo`: all of it in one process on a temporary folder, with a simulated model server.
+//! `nimgate demo`: all of it on a temporary folder, with a simulated model server that is deployed as a real one is.
 //!
-//! The provider is made through the public control API and every chat goes over the network stack,
-//! as a client's would. Nothing outlives the process.
+//! The deployment is made through the public control API and every chat goes over the network stack,
+//! as a client's would. It runs as a process of this host, so that neither a container engine nor a GPU is needed.
+//! Nothing outlives the demo.
 
+pub mod sim;
 mod story;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -10,7 +12,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gateway::Stop;
-use nim_sim::{Sim, SimOptions};
 use proto_shared::KeyRing;
 use tokio::sync::watch;
 
@@ -52,7 +53,7 @@ fn settings(folder: &Path, listen: SocketAddr, insecure_no_auth: bool) -> Result
         // The simulated server, even when the listener is public.
         flag("egress.allow", "--egress-allow", "127.0.0.0/8".to_owned()),
         flag("data_dir", "TMPDIR", folder.display().to_string()),
-        flag("runtime", "--runtime", "none".to_owned()),
+        flag("runtime", "--runtime", "process".to_owned()),
     ];
     config::from_flags(Role::Up, flags).map_err(|problems| ServeError::Config(Problems(problems)))
 }
@@ -71,9 +72,8 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
         move |source| ServeError::Io { what, source }
     };
     let signals = Signals::register().map_err(io("signals"))?;
-    let options = SimOptions { token_ms: TOKEN_MS, ..SimOptions::default() };
-    let sim = Sim::start(options).await.map_err(io("the simulated model server"))?;
-    let upstream = sim.url();
+    let program = std::env::current_exe().map_err(io("this program"))?;
+    let command = server_command(&program);
     let combined = Combined::bind(start, Upgrade::Fresh).await?;
     let addresses = combined.gateway.addresses();
     let base = banner::url(addresses.first().copied().unwrap_or(LISTEN), false);
@@ -83,7 +83,7 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
     let nothing = || tracing::warn!("a demo hands nothing over and reloads nothing");
     tokio::spawn(signals.drive(stop.clone(), nothing, nothing));
     let told = tokio::select! {
-        told = story::tell(&base, &admin, &upstream, once) => told,
+        told = story::tell(&base, &admin, &command, once) => told,
         ended = &mut served => return joined(ended),
     };
     if once || told.is_err() {
@@ -92,6 +92,13 @@ async fn play(start: &Start, once: bool) -> Result<(), ServeError> {
     let ended = joined(served.await);
     told.map_err(ServeError::Demo)?;
     ended
+}
+
+/// What is deployed. The registry puts the port in its place.
+fn server_command(program: &Path) -> Vec<String> {
+    let words = ["nim-sim", "--listen", "127.0.0.1:{port}", "--token-ms"].map(str::to_owned);
+    let program = program.to_string_lossy().into_owned();
+    std::iter::once(program).chain(words).chain([TOKEN_MS.to_string()]).collect()
 }
 
 fn joined(ended: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Result<(), ServeError> {
@@ -103,6 +110,7 @@ fn joined(ended: Result<Result<(), ServeError>, tokio::task::JoinError>) -> Resu
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::{Command, ServeCommand};
 
     #[test]
     fn a_port_that_is_taken_gives_way_to_any_other() {
@@ -111,6 +119,16 @@ mod tests {
         assert_eq!(free(address), SocketAddr::new(address.ip(), 0));
         drop(held);
         assert_eq!(free(address), address);
+    }
+
+    #[test]
+    fn what_is_deployed_is_a_command_of_this_program() {
+        use clap::Parser as _;
+        let mut words = server_command(Path::new("/opt/nimgate"));
+        words[3] = words[3].replace("{port}", "8000");
+        let parsed = crate::cli::Cli::try_parse_from(words).unwrap().command;
+        let Command::Serve(ServeCommand::NimSim(args)) = parsed else { panic!("another command") };
+        assert_eq!((args.listen.port(), args.token_ms), (8000, TOKEN_MS));
     }
 
     #[test]

@@ -1,50 +1,65 @@
-//! What the demo does and says: one provider, one chat through each kind of route, what to try next.
+//! What the demo does and says: a deployment, one chat through each kind of route, what to try next.
 
 use std::time::Duration;
 
 use http::Method;
 use serde_json::{Value, json};
 
-use crate::cli::{Connection, Output, URL_DEFAULT, View};
+use crate::cli::{Connection, Output, URL_DEFAULT, View, Wish};
 use crate::client::ClientError;
 use crate::client::api::Api;
 use crate::client::chat::{self, Piece};
+use crate::client::deployment::config::CONFIG;
+use crate::client::deployment::{DEPLOYMENT, steps};
 use crate::client::output::{plain, push, say};
-use crate::client::provider::{self, PROVIDER as PROVIDERS, Provider};
+use crate::client::provider::{self, Provider};
 
-const PROVIDER: &str = "sim";
-const WAIT_MAX: Duration = Duration::from_secs(15);
+/// Config, deployment and provider: the last has the name of the one before.
+const NAME: &str = "sim";
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
-/// Creates the provider, chats, and prints what can be copied.
-pub async fn tell(base: &str, admin: &str, upstream: &str, once: bool) -> Result<(), ClientError> {
+/// Deploys, chats, and prints what can be copied.
+pub async fn tell(base: &str, admin: &str, command: &[String], once: bool) -> Result<(), ClientError> {
     say(
-        "nimgate demo: a real gateway and registry in front of a SIMULATED model server (no GPU, no real model)",
+        "nimgate demo: a real gateway and registry, and a SIMULATED model server (no GPU, no real model) that is \
+         deployed like a real one",
     )?;
     let api = Api::new(&Connection {
         url: base.to_owned(),
         view: View { workspace: "default".into(), output: Output::Table, ca: None },
     })?;
-    let (model, served) = make_provider(&api, upstream).await?;
+    deploy(&api, command).await?;
+    let (model, served) = its_model(&api).await?;
     let question = |model: &str, stream: bool| {
         let words = "Say hello to the person who just started nimgate.";
         json!({"model": model, "messages": [{"role": "user", "content": words}], "stream": stream})
     };
     chat_over(&api, "model route", &api.model_route(&model), &question(&model, false)).await?;
-    chat_over(&api, "provider route", &api.route(Some(PROVIDER)), &question(&served, false)).await?;
+    chat_over(&api, "provider route", &api.route(Some(NAME)), &question(&served, false)).await?;
     chat_over(&api, "OpenAI route, streamed", &api.route(None), &question(&model, true)).await?;
     if once { Ok(()) } else { say(&next_steps(base, admin, &model)) }
 }
 
-/// The names of its first model: the public one, and the server's own.
-async fn make_provider(api: &Api, upstream: &str) -> Result<(String, String), ClientError> {
-    let body = json!({"name": PROVIDER, "host_url": upstream});
-    api.send(Method::POST, &PROVIDERS.all(api), &body).await?;
-    let made = Provider::read(&provider::wait(api, PROVIDER, WAIT_MAX).await?);
+/// A config, a deployment of it, and each step of that until it is ready.
+async fn deploy(api: &Api, command: &[String]) -> Result<(), ClientError> {
+    say(&format!("\ndeployment {NAME}: a process of this host"))?;
+    let config = json!({
+        "name": NAME, "engine": "generic", "model_spec": {},
+        "executor_config": {"gpu": 0, "command": command, "health_check_path": "/v1/health/ready"},
+    });
+    api.send(Method::POST, &CONFIG.all(api), &config).await?;
+    api.send(Method::POST, &DEPLOYMENT.all(api), &json!({"name": NAME, "config": NAME})).await?;
+    steps(api, NAME, Wish::Ready, WAIT_MAX, Output::Table).await.map(drop)
+}
+
+/// The names of the first model of its provider: the public one, and the server's own.
+async fn its_model(api: &Api) -> Result<(String, String), ClientError> {
+    let made = Provider::read(&provider::wait(api, NAME, WAIT_MAX).await?);
     let Some(model) = made.models().first() else {
-        let why = format!("provider {PROVIDER} is {} without models: {}", made.status, plain(made.message()));
+        let why = format!("provider {NAME} is {} without models: {}", made.status, plain(made.message()));
         return Err(ClientError::Said(why));
     };
-    say(&format!("\nprovider {PROVIDER} at {upstream}: {}, model {}", made.status, model.name()))?;
+    say(&format!("provider {NAME}: {}, model {}", made.status, model.name()))?;
     Ok((model.name().to_owned(), model.served_model_name.clone()))
 }
 
@@ -75,6 +90,8 @@ answer = client.chat.completions.create(model="{model}", messages=[{{"role": "us
 print(answer.choices[0].message.content)
 
 nimgate chat {model} "Hello"{url}
+nimgate deployment get {NAME}{url}
+nimgate deployment logs {NAME} -f{url}
 
 Ctrl-C stops it. Everything is in memory or a temporary folder and goes with it."#
     )
@@ -87,7 +104,7 @@ mod tests {
     #[test]
     fn what_is_printed_fits_a_screen_and_names_the_address_in_use() {
         let text = next_steps("http://127.0.0.1:4711", "http://127.0.0.1:1", "m");
-        assert!(text.lines().count() <= 18);
+        assert!(text.lines().count() <= 20);
         assert!(text.lines().any(|line| line == "from openai import OpenAI"), "not indented");
         assert!(text.contains("curl http://127.0.0.1:4711/v1/chat/completions"));
         assert!(text.contains("nimgate chat m \"Hello\" --url http://127.0.0.1:4711"));

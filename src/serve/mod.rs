@@ -41,6 +41,7 @@ pub fn run(command: ServeCommand) -> Result<(), ServeError> {
         ServeCommand::Gateway(args) => gateway(&args),
         ServeCommand::Registry(args) => registry(&args),
         ServeCommand::Demo(args) => demo::run(&args),
+        ServeCommand::NimSim(args) => demo::sim::run(&args),
         ServeCommand::Keygen(args) => keygen(&args),
         ServeCommand::Config(ConfigCommand::Check(args)) => check(&args),
     }

@@ -221,6 +221,7 @@ pub async fn open(start: &Start) -> Result<Registry, ServeError> {
             tool_call_plugins: settings.tool_call_plugins,
             runtime: settings.runtime,
             docker_host: settings.docker_host.clone(),
+            registries: settings.registries.clone(),
             ..settings.deployments.clone()
         },
     };

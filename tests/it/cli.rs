@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use integration_tests::{Ended, Home, Process, in_ci, within};
+use integration_tests::{Ended, Home, Process, eventually, in_ci, within};
 use nim_sim::{Sim, SimOptions};
 
 const DEMO_WORDS: &str = "Say hello to the person who just started nimgate.";
@@ -118,6 +118,11 @@ async fn the_demo_chats_over_each_route_and_what_it_prints_works() {
     for route in ["model route", "provider route", "OpenAI route"] {
         assert!(once.stdout.contains(route), "no {route} in {}", once.stdout);
     }
+
+    let (_, address) = once.stdout.split_once("Running and ready at http://").unwrap();
+    let address = address.split_whitespace().next().unwrap().to_owned();
+    let is_gone = async || tokio::net::TcpStream::connect(&address).await.is_err().then_some(());
+    eventually("the deployed server ended with the demo", is_gone).await;
 
     let mut demo = Process::start(home.command(["demo", "--listen", "127.0.0.1:0"]));
     let printed = demo

@@ -232,6 +232,113 @@ async fn an_image_that_is_not_there_and_a_gpu_that_is_not_there_say_what_to_do()
     }
 }
 
+/// A config of the simulated NIM in a container that goes wrong as these arguments say, with so long to start.
+fn misbehaving(args: &[&str], startup_timeout_s: u32) -> String {
+    json!({
+        "engine": "generic",
+        "model_spec": {},
+        "executor_config": {
+            "gpu": 0, "image_name": "nimgate/nim-sim", "image_tag": "test", "health_check_path": "/v1/health/ready",
+            "additional_args": args, "startup_timeout_s": startup_timeout_s,
+        },
+    })
+    .to_string()
+}
+
+#[tokio::test]
+async fn each_way_in_which_a_container_does_not_start_is_told_with_its_last_words() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    for (name, args, limit_s, words) in [
+        (
+            "crash",
+            &["--print-lines", "3", "--exit-code", "3"][..],
+            60,
+            "exited with code 3 before it was ready",
+        ),
+        ("exit", &["--exit-code", "0"], 60, "exited with code 0 before it was ready. It printed nothing"),
+        (
+            "hang",
+            &["--ready-after-ms", "600000"],
+            2,
+            "Not ready within 2 s: /v1/health/ready never answered 200",
+        ),
+    ] {
+        let fed = at.fed(&format!("deploy {name} --wait --file -"), &misbehaving(args, limit_s)).await;
+        assert_eq!(fed.code, Some(1), "{name}: {}", fed.stdout);
+        let told = format!("{}{}", fed.stdout, fed.stderr);
+        assert!(told.contains(words), "{name}: {told}");
+        assert!(told.contains(&format!("nimgate deployment logs {name}")), "{name}: {told}");
+        at.done(&format!("deployment delete {name} --wait")).await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_of_what_crashed_can_be_read_until_it_is_deleted() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    let crash = misbehaving(&["--print-lines", "3", "--exit-code", "3"], 60);
+    at.fed("deploy crash --wait --file -", &crash).await;
+    assert_eq!(at.done("deployment logs crash --tail 2").await, "line 1\nline 2\n");
+    at.done("deployment delete crash --wait").await;
+}
+
+#[tokio::test]
+async fn what_dies_after_it_was_ready_is_made_again_and_says_why() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    let dying = misbehaving(&["--exit-code", "4", "--exit-after-ms", "4000"], 60);
+    at.fed("deploy dying --wait --file -", &dying).await.expect_done();
+    let is_back = async || {
+        let deployment = at.json("deployment get dying").await;
+        let history = deployment["status_history"].as_array().unwrap().clone();
+        let died = history.iter().position(|entry| {
+            entry["status_message"]
+                .as_str()
+                .unwrap()
+                .contains("Trying again now (try 1 of 5). It exited with code 4")
+        })?;
+        history[died..].iter().any(|entry| entry["status"] == "READY").then_some(())
+    };
+    eventually("it is made again", is_back).await;
+    at.done("deployment delete dying --wait").await;
+}
+
+#[tokio::test]
+async fn a_start_may_last_for_as_long_as_its_log_moves() {
+    let at = serving_on("process").await;
+    // Its log is looked at every five seconds.
+    let mut slow: Value =
+        serde_json::from_str(&command(&["--ready-after-ms", "12000", "--print-every-ms", "100"])).unwrap();
+    slow["executor_config"]["startup_timeout_s"] = json!(8);
+    at.fed("deploy slow --wait --file -", &slow.to_string()).await.expect_done();
+    at.done("deployment delete slow --wait").await;
+}
+
+#[tokio::test]
+async fn a_host_without_a_container_engine_says_so_at_once_with_the_alternatives() {
+    let home = Home::new().await;
+    let gateway =
+        home.up(&["--runtime", "auto", "--set", "docker.host=unix:///nonexistent/docker.sock"]).await;
+    let at = At { home, gateway };
+    let fails = at.run("deploy llama --image nvcr.io/nim/x:1 --gpus 1 --wait").await;
+    assert_eq!(fails.code, Some(1));
+    let told = format!("{}{}", fails.stdout, fails.stderr);
+    for words in
+        ["no container runtime", "no such socket", "command in the config", "nimgate provider create"]
+    {
+        assert!(told.contains(words), "{words}: {told}");
+    }
+    at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done();
+    at.done("deployment delete sim --wait").await;
+}
+
 /// Whether the model behind this URL takes requests.
 async fn set_ready(url: &str, ready: bool) {
     let address = url.trim_start_matches("http://").parse().unwrap();

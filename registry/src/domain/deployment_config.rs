@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::quantity::Size;
+use super::reference::Reference;
 
 /// One version of a config.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -112,6 +113,8 @@ pub struct ExecutorConfig {
     pub additional_envs: Option<BTreeMap<String, String>>,
     #[serde(default)]
     pub additional_args: Vec<String>,
+    /// Ours. Who pulls the image; without it, whoever the registry's settings name for that image registry
+    pub image_pull_login: Option<PullLogin>,
     /// Ours. A program on the registry's host and its arguments, in the place of an image; `{port}` becomes the port
     /// to listen on
     #[schema(min_items = 1)]
@@ -127,6 +130,17 @@ pub struct ExecutorConfig {
     pub k8s_nim_operator_config: Option<KubernetesConfig>,
     #[schema(value_type = Option<Object>)]
     pub override_config: Option<Map<String, Value>>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[schema(as = ImagePullLogin)]
+pub struct PullLogin {
+    #[serde(default = "default_pull_username")]
+    #[schema(min_length = 1, max_length = 255, default = "$oauthtoken")]
+    pub username: String,
+    /// The secret with the password, by name; of another workspace as `workspace/name`
+    #[schema(value_type = String, max_length = 255)]
+    pub password_secret: Reference,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
@@ -170,6 +184,8 @@ pub struct NimDeployment {
     pub tool_call_config: Option<ToolCallConfig>,
     pub additional_envs: Option<BTreeMap<String, String>>,
     /// Ours; as in `executor_config`
+    pub image_pull_login: Option<PullLogin>,
+    /// Ours; as in `executor_config`
     #[schema(min_items = 1)]
     pub command: Option<Vec<String>>,
     /// Ours; as in `executor_config`
@@ -185,8 +201,17 @@ pub struct NimDeployment {
     pub override_config: Option<Map<String, Value>>,
 }
 
+const DISK_GIB_DEFAULT: u32 = 50;
+/// Of a config that names no size.
+pub const DISK_BYTES_DEFAULT: u64 = (DISK_GIB_DEFAULT as u64) << 30;
+
 fn default_disk_size() -> Size {
-    Size::gib(50)
+    Size::gib(DISK_GIB_DEFAULT)
+}
+
+/// NVIDIA's registry knows no other: the user's name says that the password is a key.
+fn default_pull_username() -> String {
+    "$oauthtoken".into()
 }
 
 fn default_replicas() -> u32 {
@@ -240,6 +265,7 @@ impl NimDeployment {
                 run_as_group: None,
                 additional_envs: nim.additional_envs,
                 additional_args: Vec::new(),
+                image_pull_login: nim.image_pull_login,
                 command: nim.command,
                 replicas: nim.replicas,
                 startup_timeout_s: nim.startup_timeout_s,
@@ -268,6 +294,7 @@ impl EngineConfig {
             chat_template: model.chat_template,
             tool_call_config: model.tool_call_config,
             additional_envs: executor.additional_envs,
+            image_pull_login: executor.image_pull_login,
             command: executor.command,
             replicas: executor.replicas,
             startup_timeout_s: executor.startup_timeout_s,

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::deployment_config::{
-    Engine, EngineConfig, ExecutorConfig, KubernetesConfig, ModelSpec, ModelType, ToolCallConfig,
+    Engine, EngineConfig, ExecutorConfig, KubernetesConfig, ModelSpec, ModelType, PullLogin, ToolCallConfig,
 };
 
 mod overrides;
@@ -33,6 +33,8 @@ pub struct DeploymentSpec {
     pub gpus: u32,
     pub disk_bytes: u64,
     pub health_path: Option<String>,
+    /// Absent: whoever the settings name for the image's registry.
+    pub pull_login: Option<PullLogin>,
     pub user: Option<u32>,
     pub group: Option<u32>,
     pub envs: BTreeMap<String, String>,
@@ -113,6 +115,7 @@ impl DeploymentSpec {
             gpus: executor_config.gpu,
             disk_bytes: executor_config.disk_size.bytes(),
             health_path: executor_config.health_check_path.filter(|path| !path.is_empty()),
+            pull_login: executor_config.image_pull_login,
             user: executor_config.run_as_user,
             group: executor_config.run_as_group,
             envs: executor_config.additional_envs.unwrap_or_default(),

@@ -30,6 +30,7 @@ pub struct Means<'a> {
 pub struct Planned {
     pub instance: InstanceSpec,
     pub credentials: Option<RegistryCredentials>,
+    pub disk_bytes: u64,
 }
 
 impl Means<'_> {
@@ -46,7 +47,7 @@ impl Means<'_> {
             shm_bytes,
             user,
             mounts,
-            disk_bytes: _,
+            disk_bytes,
             served_model_name: _,
             replicas: _,
             startup_timeout: _,
@@ -67,15 +68,16 @@ impl Means<'_> {
             mounts: mounts.collect::<Result<_, _>>()?,
         };
         instance.check()?;
-        Ok(Planned { instance, credentials })
+        Ok(Planned { instance, credentials, disk_bytes: *disk_bytes })
     }
 
     fn launch(&self, launch: &launch::Launch) -> Result<(Launch, Option<RegistryCredentials>), Fault> {
         match launch {
             launch::Launch::Image { image, entrypoint, args, login } => {
                 let credentials = login.as_ref().map(|RegistryLogin { server, username, password }| {
-                    let password = self.secret(password)?;
-                    Ok(RegistryCredentials { server: server.clone(), username: username.clone(), password })
+                    let secret = password.to_string();
+                    let (server, username) = (server.clone(), username.clone());
+                    Ok(RegistryCredentials { server, username, password: self.secret(password)?, secret })
                 });
                 let (entrypoint, args) = (entrypoint.clone(), args.clone());
                 Ok((Launch::Image { reference: image.parse()?, entrypoint, args }, credentials.transpose()?))
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_plan_with_its_secrets_and_folders_is_what_a_runtime_is_told() {
-        let Planned { instance, credentials } = apply(&plan(), Some("canary"), Some("files/1")).unwrap();
+        let Planned { instance, credentials, .. } = apply(&plan(), Some("canary"), Some("files/1")).unwrap();
         let reference = "nvcr.io/nim/x/y:1.8.5".parse().unwrap();
         let (entrypoint, args) = (Some(vec!["/run".to_owned()]), vec!["--x".to_owned()]);
         assert_eq!(instance.launch, Launch::Image { reference, entrypoint, args });

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::id::{InstanceId, VolumeId};
-use super::image::{PullProgress, RegistryCredentials};
+use super::image::{PullProgress, PullTerms};
 use super::logs::{LogQuery, LogStream};
 use super::spec::{InstanceSpec, Launch, MountSource};
 use super::{Facts, Fault, FaultKind, Gpu, Instance, Phase, Runtime};
@@ -167,7 +167,7 @@ impl Runtime for FakeRuntime {
     async fn prepare(
         &self,
         launch: &Launch,
-        _: Option<&RegistryCredentials>,
+        _: PullTerms<'_>,
         progress: &watch::Sender<PullProgress>,
     ) -> Result<Option<String>, Fault> {
         let script = {
@@ -361,7 +361,7 @@ mod tests {
         assert_eq!(runtime.start(&id, &spec).await, Err(refusal.clone()));
         runtime.script(Script { refuses_pull: Some(refusal.clone()), ..Script::default() });
         let (progress, seen) = watch::channel(PullProgress::default());
-        assert_eq!(runtime.prepare(&spec.launch, None, &progress).await, Err(refusal));
+        assert_eq!(runtime.prepare(&spec.launch, PullTerms::default(), &progress).await, Err(refusal));
         assert_eq!(seen.borrow().bytes_total, 2);
 
         runtime.script(Script::default());

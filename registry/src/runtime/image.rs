@@ -116,6 +116,16 @@ pub struct RegistryCredentials {
     pub server: String,
     pub username: String,
     pub password: SecretString,
+    /// Where the password is from, for a person.
+    pub secret: String,
+}
+
+/// On what terms an image is pulled.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct PullTerms<'a> {
+    pub credentials: Option<&'a RegistryCredentials>,
+    /// It is not begun with less free space, where that can be told.
+    pub disk_free_bytes_min: u64,
 }
 
 /// How far a pull is. Sizes of layers are known one by one, so the total grows.

@@ -38,7 +38,7 @@ pub use docker::{DockerConfig, DockerRuntime};
 pub use fault::{Fault, FaultKind};
 pub use gpus::Gpu;
 pub use id::{DeploymentId, Installation, InstanceId, VolumeId};
-pub use image::{ImageReference, PullProgress, RegistryCredentials};
+pub use image::{ImageReference, PullProgress, PullTerms, RegistryCredentials};
 pub use logs::{LogQuery, LogStream, TAIL_LINES_MAX};
 pub use process::{ProcessConfig, ProcessRuntime};
 pub use spec::{EnvValue, InstanceSpec, Launch, Mount, MountSource, User};
@@ -61,7 +61,7 @@ pub trait Runtime: Send + Sync {
     async fn prepare(
         &self,
         launch: &Launch,
-        credentials: Option<&RegistryCredentials>,
+        terms: PullTerms<'_>,
         progress: &watch::Sender<PullProgress>,
     ) -> Result<Option<String>, Fault>;
 

@@ -74,6 +74,12 @@ pub struct ConfigFields {
     /// Room for the model's files [default: 50Gi]
     #[arg(long, value_name = "SIZE")]
     pub disk_size: Option<String>,
+    /// Secret with the password for the image's registry
+    #[arg(long, value_name = "[WORKSPACE/]NAME")]
+    pub pull_secret: Option<String>,
+    /// User of the image's registry [default: $oauthtoken, as nvcr.io has it]
+    #[arg(long, value_name = "USER", requires = "pull_secret")]
+    pub pull_username: Option<String>,
     /// Path that answers 200 once it is ready [default: the engine's own]
     #[arg(long, value_name = "PATH")]
     pub health_path: Option<String>,
@@ -250,6 +256,8 @@ Examples:
   nimgate deploy llama --image nvcr.io/nim/meta/llama-3.1-8b-instruct:1.8.5 \\
       --model meta/llama-3.1-8b-instruct --gpus 1 --wait
   nimgate deploy qwen --engine vllm --model qwen-3 --gpus 2
+  nimgate deploy sim --image nimgate/nim-sim:test --gpus 0 --wait
+  nimgate deploy own --image ghcr.io/me/server:1 --pull-secret ghcr --pull-username me --gpus 0
   nimgate chat MODEL \"Hello\"
   nimgate deployment delete llama")]
 pub struct DeployArgs {

@@ -78,6 +78,8 @@ impl Fields for ConfigFields {
         let envs: BTreeMap<_, _> = self.envs.iter().map(|env| (&env.name, &env.value)).collect();
         body.put(&in_executor("additional_envs"), &(!envs.is_empty()).then_some(envs));
         body.list(&in_executor("additional_args"), &self.args);
+        body.text(&in_executor("image_pull_login.password_secret"), &self.pull_secret);
+        body.text(&in_executor("image_pull_login.username"), &self.pull_username);
         body.text(&in_executor("disk_size"), &self.disk_size);
         body.text(&in_executor("health_check_path"), &self.health_path);
         body.text(&in_spec("model_type"), &self.model_type);
@@ -161,13 +163,14 @@ mod tests {
     #[test]
     fn flags_become_model_spec_and_executor_config() {
         let flags = "--image nvcr.io/nim/meta/llama:1.8.5 --model meta/llama --gpus 2 --env A=1 --env B=x=y \
-                     --arg=--max-model-len=8 --lora --tool-call-parser llama3_json";
+                     --arg=--max-model-len=8 --lora --tool-call-parser llama3_json --pull-secret key --pull-username me";
         assert_eq!(
             body_of(flags, Body::default()),
             json!({
                 "executor_config": {
                     "image_name": "nvcr.io/nim/meta/llama", "image_tag": "1.8.5", "gpu": 2,
                     "additional_envs": {"A": "1", "B": "x=y"}, "additional_args": ["--max-model-len=8"],
+                    "image_pull_login": {"password_secret": "key", "username": "me"},
                 },
                 "model_spec": {
                     "model_namespace": "meta", "model_name": "llama", "lora_enabled": true,

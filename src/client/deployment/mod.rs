@@ -20,6 +20,7 @@ use crate::cli::{
     VersionNamed, WaitArgs, Waiting, Wish,
 };
 use config::CONFIG;
+pub use wait::steps;
 
 pub const DEPLOYMENT: Noun = Noun {
     name: "deployment",

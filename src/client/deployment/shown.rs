@@ -51,6 +51,14 @@ struct Pull {
     told: Instant,
 }
 
+/// Whatever was drawn goes.
+impl Drop for Shown {
+    fn drop(&mut self) {
+        self.end_pull();
+        self.spinner.finish_and_clear();
+    }
+}
+
 impl Shown {
     pub fn new(what: String, form: Output) -> Self {
         Self { form, spinner: output::spinner(what), pull: None }
@@ -78,11 +86,6 @@ impl Shown {
             bar.set_message(format!("{} of {} layers", progress.layers_done, progress.layers_total));
         }
         Ok(())
-    }
-
-    pub fn end(&mut self) {
-        self.end_pull();
-        self.spinner.finish_and_clear();
     }
 
     /// What is pulled is said once; the figures are the bar's.

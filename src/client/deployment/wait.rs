@@ -53,12 +53,10 @@ pub async fn wait(
 ) -> Result<(), ClientError> {
     let goal = goal.into();
     let wish = goal.wish;
-    let mut shown = Shown::new(format!("waiting for deployment {name}"), form);
     let waited = tokio::select! {
-        waited = until(api, name, goal, limit, &mut shown) => waited,
+        waited = steps(api, name, goal, limit, form) => waited,
         _ = tokio::signal::ctrl_c() => Err(ClientError::Interrupted),
     };
-    shown.end();
     match waited {
         Ok(value) => done(api, name, wish, &value, form).await,
         Err(ClientError::Interrupted) => {
@@ -73,14 +71,17 @@ pub async fn wait(
     }
 }
 
-async fn until(
+/// Shows each step until it is what is wished for, and gives what it is then.
+pub async fn steps(
     api: &Api,
     name: &str,
-    goal: Goal,
+    goal: impl Into<Goal>,
     limit: Duration,
-    shown: &mut Shown,
+    form: Output,
 ) -> Result<Value, ClientError> {
+    let goal = goal.into();
     let wish = goal.wish;
+    let mut shown = Shown::new(format!("waiting for deployment {name}"), form);
     let deadline = Instant::now() + limit;
     let mut history = History::default();
     let [mut pause, pause_max] = POLL_INTERVALS;

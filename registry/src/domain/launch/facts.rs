@@ -103,7 +103,12 @@ impl<'a> Facts<'a> {
     fn login(&self, draft: &mut Draft) -> Option<RegistryLogin> {
         let settings = self.input.settings;
         let server = image::registry(self.image.as_deref()?);
-        let login = settings.registries.iter().find(|login| login.server == server).cloned();
+        let own = self.input.spec.pull_login.as_ref().map(|login| RegistryLogin {
+            server: server.to_owned(),
+            username: login.username.clone(),
+            password: login.password_secret.within(self.input.workspace),
+        });
+        let login = own.or_else(|| settings.registries.iter().find(|login| login.server == server).cloned());
         if server != image::NVIDIA {
             return login;
         }

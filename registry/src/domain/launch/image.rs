@@ -58,6 +58,15 @@ pub fn registry(image: &str) -> &str {
     }
 }
 
+/// Docker's own registry has several names.
+pub fn hub(host: &str) -> &str {
+    if matches!(host, "index.docker.io" | "registry-1.docker.io" | "hub.docker.com") {
+        "docker.io"
+    } else {
+        host
+    }
+}
+
 pub fn serves_any_model(image: &str) -> bool {
     let (name, _) = split(image);
     ANY_MODEL.contains(&name.rsplit('/').next().unwrap_or_default())

@@ -90,6 +90,7 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         gpus,
         disk_bytes,
         health_path: _,
+        pull_login: _,
         user,
         group,
         envs,

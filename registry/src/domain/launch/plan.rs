@@ -1,6 +1,8 @@
 //! The plan itself: plain values, to be shown, compared, and carried out by a runtime.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::domain::Reference;
@@ -97,7 +99,7 @@ impl MountKind {
     }
 }
 
-/// Who pulls from a registry.
+/// Who pulls from a registry. As a text: `HOST USERNAME WORKSPACE/SECRET`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegistryLogin {
     /// Host, and port when it has one.
@@ -111,6 +113,31 @@ impl RegistryLogin {
     /// The user's name says that the password is a key.
     pub fn nvidia(key: Reference) -> Self {
         Self { server: super::image::NVIDIA.into(), username: "$oauthtoken".into(), password: key }
+    }
+}
+
+impl FromStr for RegistryLogin {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let words: Vec<_> = text.split_whitespace().collect();
+        let [server, username, secret] = words[..] else {
+            return Err(format!("must read \"HOST USERNAME WORKSPACE/SECRET\", not {text:?}"));
+        };
+        if server.contains('/') {
+            return Err(format!("must begin with a host, as ghcr.io or 127.0.0.1:5000, not {server:?}"));
+        }
+        let password = Reference::try_from(secret.to_owned()).ok().filter(|_| secret.contains('/'));
+        let Some(password) = password else {
+            return Err(format!("must end with WORKSPACE/SECRET, the name of a secret, not {secret:?}"));
+        };
+        Ok(Self { server: super::image::hub(server).to_owned(), username: username.to_owned(), password })
+    }
+}
+
+impl fmt::Display for RegistryLogin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.server, self.username, self.password)
     }
 }
 
@@ -150,5 +177,31 @@ impl Draft {
 
     pub fn mount(&mut self, what: MountKind, path: &'static str) {
         self.mounts.push(PlannedMount { what, path });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_login_names_host_user_and_secret() {
+        for (text, shown) in [
+            ("ghcr.io me team/key", "ghcr.io me team/key"),
+            (" nvcr.io  $oauthtoken system/ngc ", "nvcr.io $oauthtoken system/ngc"),
+            ("index.docker.io me team/key", "docker.io me team/key"),
+        ] {
+            assert_eq!(text.parse::<RegistryLogin>().map(|login| login.to_string()), Ok(shown.to_owned()));
+        }
+        for text in [
+            "",
+            "ghcr.io me",
+            "https://ghcr.io me team/key",
+            "ghcr.io me key",
+            "ghcr.io me team/key c",
+            "h me a/team/key",
+        ] {
+            assert!(text.parse::<RegistryLogin>().is_err(), "{text}");
+        }
     }
 }

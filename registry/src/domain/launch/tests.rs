@@ -253,6 +253,7 @@ fn everything_a_config_can_say_changes_the_plan() {
         ("/executor_config/run_as_group", json!(5)),
         ("/executor_config/additional_envs", json!({ "A": "1" })),
         ("/executor_config/additional_args", json!(["--x"])),
+        ("/executor_config/image_pull_login", json!({ "password_secret": "key" })),
         ("/executor_config/command", json!(["vllm"])),
         ("/executor_config/replicas", json!(2)),
         ("/executor_config/startup_timeout_s", json!(2)),

@@ -10,6 +10,7 @@ use rusqlite::Connection;
 use super::seen::Wanted;
 use super::work::invalid;
 use crate::Registry;
+use crate::config::DeploymentConfig;
 use crate::domain::deployment_config::ConfigBody;
 use crate::domain::deployment_spec::{DeploymentSpec, Runs, SpecError};
 use crate::domain::launch::{
@@ -76,10 +77,10 @@ async fn launch_plan(
 ) -> Result<LaunchPlan, Fault> {
     let workspace = workspace_of(deployment)?;
     let (own, wanted) = (workspace.clone(), asked.clone());
-    let plugins = registry.inner.config.deployments.tool_call_plugins;
+    let DeploymentConfig { tool_call_plugins, registries, .. } = registry.inner.config.deployments.clone();
     let found = registry.inner.store.read(move |connection| look_up(connection, &own, &wanted));
     let LookedUp { model, mut settings, plugin } = found.await.map_err(of_store)?;
-    settings.tool_call_plugins = plugins;
+    (settings.tool_call_plugins, settings.registries) = (tool_call_plugins, registries);
     let plugin_file = match plugin {
         Some(fileset) => Some(the_plugin(registry, &fileset).await?),
         None => None,

@@ -178,7 +178,11 @@ async fn ask(offered: &Offered) -> Result<Vec<Instance>, Fault> {
 fn absent(kind: RuntimeKind, fault: Option<&Fault>) -> String {
     match (kind, fault) {
         (RuntimeKind::Docker, None) => NO_RUNTIME.into(),
-        (RuntimeKind::Docker, Some(fault)) => format!("{NO_RUNTIME}. Docker: {fault}"),
+        (RuntimeKind::Docker, Some(fault)) => format!(
+            "no container runtime answers here: {fault}. Without one: have a command run in the place of an image \
+             (command in the config), or start the model server yourself and register it (nimgate provider create NAME \
+             --url http://HOST:PORT). What can run: nimgate status"
+        ),
         (RuntimeKind::Process, _) => {
             "nothing here runs commands: name an image, or have commands run as the user who runs the registry \
              (runtime = \"process\"; with runtime = \"auto\" only while all listeners are on loopback)"

@@ -132,8 +132,9 @@ impl Look<'_> {
         let needed = usize::try_from(wanted).unwrap_or(usize::MAX);
         if short.has < needed {
             let message = format!(
-                "It wants {wanted} GPU(s), and this host has {}: ask for fewer (gpu), or deploy it where there are more. \
-                 GPUs are found with nvidia-smi",
+                "It wants {wanted} GPU(s), and this host has {}: ask for fewer (gpu, --gpus; 0 for none), or deploy it \
+                 where there are more, or use a hosted model (nimgate provider create). GPUs are found with nvidia-smi: is \
+                 the NVIDIA driver installed?",
                 short.has
             );
             return Err(Standing::Told(Status::Error, message));

@@ -12,8 +12,10 @@ use super::pulls::Pull;
 use super::seen::Work;
 use crate::Registry;
 use crate::domain::Timestamp;
+use crate::domain::deployment_config::DISK_BYTES_DEFAULT;
 use crate::runtime::{
-    DeploymentId, Fault, FaultKind, InstanceId, Launch, LogQuery, MountSource, PullProgress, Runtime,
+    DeploymentId, Fault, FaultKind, InstanceId, Launch, LogQuery, MountSource, PullProgress, PullTerms,
+    Runtime,
 };
 
 /// Of a download, news are told this often.
@@ -59,7 +61,13 @@ async fn bring_up(
         runtime.check(true).await?;
     }
     let (progress, seen) = watch::channel(PullProgress::default());
-    let prepared = runtime.prepare(&planned.instance.launch, planned.credentials.as_ref(), &progress);
+    // The default was written for large models, and says nothing about this one.
+    let disk_free_bytes_min = Some(planned.disk_bytes).filter(|bytes| *bytes != DISK_BYTES_DEFAULT);
+    let terms = PullTerms {
+        credentials: planned.credentials.as_ref(),
+        disk_free_bytes_min: disk_free_bytes_min.unwrap_or_default(),
+    };
+    let prepared = runtime.prepare(&planned.instance.launch, terms, &progress);
     let pull = registry.inner.runtimes.pulls().begin(id);
     let told = tell_progress(memory, id, &planned.instance.launch, pull, seen);
     tokio::select! {

@@ -1,6 +1,7 @@
 //! The engine's events, as wakes. Events are hints: what they say is not read.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::Docker;
@@ -10,6 +11,7 @@ use futures_util::stream::{self, BoxStream, StreamExt as _};
 use tokio::time::sleep;
 
 use super::super::id::{Installation, LABEL_INSTALLATION};
+use super::running::Running;
 use crate::domain::timestamp::Timestamp;
 
 /// Pause before an engine that is away is asked again; doubled up to the last.
@@ -25,7 +27,7 @@ enum Following {
     Events(Events),
 }
 
-pub fn changes(host: String, installation: Installation) -> BoxStream<'static, ()> {
+pub fn changes(host: String, installation: Installation, running: Arc<Running>) -> BoxStream<'static, ()> {
     let first = Following::Not { pause: Duration::ZERO };
     let following = stream::unfold((first, host, installation), async |(mut state, host, installation)| {
         loop {
@@ -49,7 +51,8 @@ pub fn changes(host: String, installation: Installation) -> BoxStream<'static, (
             };
         }
     });
-    stream::once(async {}).chain(following).boxed()
+    // What was seen before may be over: the engine tells of an end before its own list shows it.
+    stream::once(async {}).chain(following).inspect(move |()| running.forget()).boxed()
 }
 
 /// Events from now on, by the engine's own clock: none is lost between this call and the first look at them.

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 use bollard::errors::Error;
 
 use super::super::id::{InstanceId, VolumeId};
-use super::super::image::ImageReference;
+use super::super::image::{ImageReference, RegistryCredentials};
 use super::super::{Fault, FaultKind};
 
 /// Of the engine's own words, so much is shown.
@@ -118,31 +118,52 @@ fn is_full(said: &str) -> bool {
 }
 
 /// Why an image could not be pulled.
-pub fn of_pull(host: &str, image: &ImageReference, has_credentials: bool, error: &Error) -> Fault {
+pub fn of_pull(
+    host: &str,
+    image: &ImageReference,
+    credentials: Option<&RegistryCredentials>,
+    error: &Error,
+) -> Fault {
     let said = text(error);
-    let (kind, way_out) = match pull_kind(status(error), &said.to_lowercase()) {
-        None => return of_call(host, error),
-        Some(kind @ FaultKind::ImageAuth) if has_credentials => (
-            kind,
-            "the registry refused the credentials: check user name, key and whether it may read this image",
+    let Some(kind) = pull_kind(status(error), &said.to_lowercase()) else { return of_call(host, error) };
+    let registry = image.registry();
+    let way_out = match (kind, credentials) {
+        (FaultKind::ImageAuth, Some(RegistryCredentials { username, secret, .. })) => format!(
+            "{registry} refused user {username} with the password of the secret {secret}: check both, and whether this \
+             user may read the image"
         ),
-        Some(kind @ FaultKind::ImageAuth) => (kind, "the registry wants credentials: give them as a secret"),
-        Some(kind @ FaultKind::ImageNotFound) => (
-            kind,
-            "the registry has no such image or tag: check the name (a private one may need credentials)",
+        (FaultKind::ImageAuth, None) => format!(
+            "{registry} wants a login: store the password (nimgate secret create) and name it, in the config \
+             (image_pull_login, --pull-secret) or in the setting deployments.registries"
         ),
-        Some(kind @ FaultKind::NoSpace) => {
-            (kind, "the disk is full: remove images that nobody uses (docker image prune)")
+        (FaultKind::ImageNotFound, _) => {
+            format!("{registry} has no such image or tag: check the name (a private one may need a login)")
         }
-        Some(kind) => (kind, "the registry can't be reached: check its address, the network and the proxy"),
+        (FaultKind::NoSpace, _) => {
+            "the disk is full: remove images that nobody uses (docker image prune)".to_owned()
+        }
+        _ if is_no_registry(&said.to_lowercase()) => {
+            format!("what answers at {registry} is not an image registry: check the address and its port")
+        }
+        _ => format!("{registry} can't be reached: check its address, the network and the proxy"),
     };
     Fault::new(kind, format!("image {image}: {way_out}. The engine says: {said}"))
+}
+
+/// Something answered, and in a way that no image registry does.
+fn is_no_registry(said: &str) -> bool {
+    ["error parsing http", "invalid character", "error unmarshalling content"]
+        .iter()
+        .any(|words| said.contains(words))
 }
 
 fn pull_kind(status: Option<u16>, said: &str) -> Option<FaultKind> {
     let says = |words: &[&str]| words.iter().any(|word| said.contains(word));
     if is_full(said) {
         return Some(FaultKind::NoSpace);
+    }
+    if is_no_registry(said) {
+        return Some(FaultKind::RegistryUnreachable);
     }
     if says(&[
         "unauthorized",
@@ -232,6 +253,17 @@ pub fn not_an_image() -> Fault {
     Fault::new(FaultKind::SpecInvalid, "this runtime runs images: give an image, or use the process runtime")
 }
 
+pub fn too_little_space(image: &ImageReference, root: &str, free: u64, wanted: u64) -> Fault {
+    let gigabytes = |bytes: u64| format!("{}.{} GB", bytes / 1_000_000_000, bytes / 100_000_000 % 10);
+    let message = format!(
+        "image {image} is not pulled: its config asks for {} (disk_size), and {root} has {} free. Remove images and volumes \
+         that nobody uses (docker system df), or ask for less (--disk-size)",
+        gigabytes(wanted),
+        gigabytes(free)
+    );
+    Fault::new(FaultKind::NoSpace, message)
+}
+
 pub fn image_not_pulled(image: &ImageReference) -> Fault {
     Fault::new(
         FaultKind::ImageNotFound,
@@ -285,6 +317,11 @@ mod tests {
             ),
             (500, "dial tcp 127.0.0.1:23099: connect: connection refused", FaultKind::RegistryUnreachable),
             (500, "http: server gave HTTP response to HTTPS client", FaultKind::RegistryUnreachable),
+            (
+                500,
+                "error parsing HTTP 404 response body: invalid character 'p' after top-level value",
+                FaultKind::RegistryUnreachable,
+            ),
             (500, "Head \"http://r/manifests/1.0\": no basic auth credentials", FaultKind::ImageAuth),
             (500, "unauthorized: authentication required", FaultKind::ImageAuth),
             (500, "unexpected status code 402 Payment Required", FaultKind::ImageAuth),
@@ -301,12 +338,12 @@ mod tests {
             (500, "write /var/lib/docker/tmp/x: no space left on device", FaultKind::NoSpace),
             (500, "something else", FaultKind::Engine),
         ] {
-            let fault = of_pull("unix:///x", &image, false, &answer(status, said));
+            let fault = of_pull("unix:///x", &image, None, &answer(status, said));
             assert_eq!(fault.kind, kind, "{said}");
             assert!(fault.message.contains(said), "{fault}");
         }
         let cut = Error::DockerStreamError { error: "unexpected EOF".into() };
-        assert_eq!(of_pull("unix:///x", &image, true, &cut).kind, FaultKind::RegistryUnreachable);
+        assert_eq!(of_pull("unix:///x", &image, None, &cut).kind, FaultKind::RegistryUnreachable);
     }
 
     #[test]

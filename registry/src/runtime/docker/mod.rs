@@ -12,6 +12,7 @@ mod container;
 mod fault;
 mod owner;
 mod pull;
+mod running;
 mod steps;
 mod volumes;
 
@@ -20,17 +21,18 @@ mod tests;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bollard::Docker;
 use bollard::query_parameters::LogsOptionsBuilder;
 use futures_util::stream::{self, BoxStream, StreamExt as _, TryStreamExt as _};
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
+use self::running::Running;
 use super::id::{Installation, InstanceId, LABEL_INSTALLATION, VolumeId};
-use super::image::{PullProgress, RegistryCredentials};
+use super::image::{PullProgress, PullTerms};
 use super::logs::{LogQuery, LogStream, lines};
 use super::spec::{InstanceSpec, Launch};
 use super::{Facts, Fault, FaultKind, Gpu, Instance, Phase, Runtime, gpus};
@@ -58,8 +60,7 @@ pub struct DockerRuntime {
     shared_folder: PathBuf,
     host: String,
     call_timeout: Duration,
-    /// What runs, by container and port: each start gets another port, so these need no second look.
-    running: Mutex<HashMap<(String, u16), Instance>>,
+    running: Arc<Running>,
 }
 
 impl DockerRuntime {
@@ -70,7 +71,7 @@ impl DockerRuntime {
             .or_else(|| std::env::var("DOCKER_HOST").ok().filter(|host| !host.is_empty()))
             .unwrap_or_else(|| "unix:///var/run/docker.sock".into());
         let host = if host.starts_with('/') { format!("unix://{host}") } else { host };
-        Self { installation, shared_folder, host, call_timeout: CALL_TIMEOUT, running: Mutex::default() }
+        Self { installation, shared_folder, host, call_timeout: CALL_TIMEOUT, running: Arc::default() }
     }
 
     fn client(&self) -> Result<Docker, Fault> {
@@ -118,7 +119,7 @@ impl Runtime for DockerRuntime {
     async fn prepare(
         &self,
         launch: &Launch,
-        credentials: Option<&RegistryCredentials>,
+        terms: PullTerms<'_>,
         progress: &watch::Sender<PullProgress>,
     ) -> Result<Option<String>, Fault> {
         let Launch::Image { reference, .. } = launch else { return Err(fault::not_an_image()) };
@@ -126,7 +127,8 @@ impl Runtime for DockerRuntime {
         if let Some(digest) = self.image_digest(&client, reference).await? {
             return Ok(Some(digest));
         }
-        self.pull(&client, reference, credentials, progress).await?;
+        self.check_space(&client, reference, terms.disk_free_bytes_min).await?;
+        self.pull(&client, reference, terms.credentials, progress).await?;
         match self.image_digest(&client, reference).await? {
             Some(digest) => Ok(Some(digest)),
             None => Err(fault::image_not_pulled(reference)),
@@ -156,8 +158,9 @@ impl Runtime for DockerRuntime {
     async fn list(&self) -> Result<Vec<Instance>, Fault> {
         let client = self.client()?;
         let ours = HashMap::from([(LABEL_INSTALLATION.to_owned(), self.installation.as_str().to_owned())]);
+        let (known, epoch) = self.running.known();
         let summaries = self.owned(&client, &ours).await?;
-        let known = self.running.lock().clone();
+
         let looks = stream::iter(summaries).map(|summary| {
             let (client, known) = (&client, &known);
             async move {
@@ -175,7 +178,7 @@ impl Runtime for DockerRuntime {
             }
             _ => None,
         });
-        *self.running.lock() = running.collect();
+        self.running.remember(running.collect(), epoch);
         let mut instances: Vec<_> = looked.into_iter().map(|(_, instance)| instance).collect();
         instances.sort_by(|one, other| one.id.cmp(&other.id));
         Ok(instances)
@@ -222,6 +225,6 @@ impl Runtime for DockerRuntime {
     }
 
     fn changes(&self) -> BoxStream<'static, ()> {
-        changes::changes(self.host.clone(), self.installation.clone())
+        changes::changes(self.host.clone(), self.installation.clone(), Arc::clone(&self.running))
     }
 }

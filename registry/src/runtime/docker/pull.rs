@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::super::image::{ImageReference, Layers, PullProgress, RegistryCredentials};
+use super::super::process::disk_free_bytes;
 use super::fault::{self, status};
 use super::{DockerRuntime, Fault};
 
@@ -34,6 +35,29 @@ impl DockerRuntime {
         Ok(Some(ours.map(str::to_owned).or(found.id).unwrap_or_default()))
     }
 
+    /// Refuses a pull for which there is too little space. Where the engine keeps its images elsewhere, that can't be
+    /// told, and is left to the engine.
+    pub(super) async fn check_space(
+        &self,
+        client: &Docker,
+        image: &ImageReference,
+        wanted: u64,
+    ) -> Result<(), Fault> {
+        if wanted == 0 {
+            return Ok(());
+        }
+        let info = client.info().await.map_err(|error| self.fault(error))?;
+        let root = info.docker_root_dir.unwrap_or_default();
+        match disk_free_bytes(&root) {
+            Some(free) if free < wanted => Err(fault::too_little_space(image, &root, free, wanted)),
+            Some(_) => Ok(()),
+            None => {
+                tracing::info!(root, "free space of the container engine can't be told; pulling anyway");
+                Ok(())
+            }
+        }
+    }
+
     pub(super) async fn pull(
         &self,
         client: &Docker,
@@ -53,8 +77,7 @@ impl DockerRuntime {
         let mut layers = Layers::default();
         let mut lines = client.create_image(Some(options.build()), None, None);
         while let Some(line) = lines.next().await {
-            let line =
-                line.map_err(|error| fault::of_pull(&self.host, image, credentials.is_some(), &error))?;
+            let line = line.map_err(|error| fault::of_pull(&self.host, image, credentials, &error))?;
             let (Some(layer), Some(status)) = (line.id, line.status) else { continue };
             let detail = line.progress_detail.unwrap_or_default();
             let bytes =

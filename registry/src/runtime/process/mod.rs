@@ -34,7 +34,7 @@ use tokio::sync::{Mutex, watch};
 
 use self::record::{Ended, Record, State};
 use super::id::{Installation, InstanceId, VolumeId};
-use super::image::{PullProgress, RegistryCredentials};
+use super::image::{PullProgress, PullTerms};
 use super::logs::{LogQuery, LogStream};
 use super::spec::{InstanceSpec, Launch};
 use super::{Facts, Fault, FaultKind, Gpu, Instance, Phase, Runtime, gpus};
@@ -191,7 +191,7 @@ impl Runtime for ProcessRuntime {
     async fn prepare(
         &self,
         launch: &Launch,
-        _: Option<&RegistryCredentials>,
+        _: PullTerms<'_>,
         _: &watch::Sender<PullProgress>,
     ) -> Result<Option<String>, Fault> {
         spawn::resolve(launch).map(|_| None)

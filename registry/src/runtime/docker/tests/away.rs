@@ -45,7 +45,10 @@ async fn waiting_for_changes_outlasts_an_engine_that_is_away() {
 #[tokio::test]
 async fn a_command_is_no_image() {
     let launch = Launch::Command { program: "x".into(), args: vec![], working_dir: None };
-    let fault = at("/nonexistent").prepare(&launch, None, &watch::Sender::default()).await.unwrap_err();
+    let fault = at("/nonexistent")
+        .prepare(&launch, PullTerms::default(), &watch::Sender::default())
+        .await
+        .unwrap_err();
     assert_eq!(fault.kind, FaultKind::SpecInvalid);
 }
 

@@ -1,5 +1,6 @@
 //! Pulls from a real registry that wants credentials.
 
+use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
@@ -8,7 +9,7 @@ use bytes::Bytes;
 use futures_util::TryStreamExt as _;
 
 use super::super::super::conformance::eventually;
-use super::super::super::image::ImageReference;
+use super::super::super::image::{ImageReference, RegistryCredentials};
 use super::super::fault::status;
 use super::super::pull::with_credentials;
 use super::*;
@@ -68,7 +69,8 @@ impl RegistryServer {
 
     fn credentials(&self, username: &str, password: &str) -> RegistryCredentials {
         let password = SecretString::from(password.to_owned());
-        RegistryCredentials { server: self.address.clone(), username: username.into(), password }
+        let (server, secret) = (self.address.clone(), "team/registry-key".to_owned());
+        RegistryCredentials { server, username: username.into(), password, secret }
     }
 }
 
@@ -92,21 +94,45 @@ async fn remove(client: &Docker, image: &ImageReference) {
     assert!(removed.is_ok() || removed.as_ref().err().and_then(status) == Some(404), "{removed:?}");
 }
 
-/// The kind of what goes wrong, or how far the pull came.
+/// Why it was not pulled, or how far the pull came.
 async fn prepare(
     runtime: &DockerRuntime,
     image: &ImageReference,
     credentials: Option<&RegistryCredentials>,
-) -> Result<(String, PullProgress), FaultKind> {
+) -> Result<(String, PullProgress), Fault> {
+    pulled(runtime, image, PullTerms { credentials, ..PullTerms::default() }).await
+}
+
+async fn pulled(
+    runtime: &DockerRuntime,
+    image: &ImageReference,
+    terms: PullTerms<'_>,
+) -> Result<(String, PullProgress), Fault> {
     let launch = Launch::Image { reference: image.clone(), entrypoint: None, args: vec![] };
     let (progress, seen) = watch::channel(PullProgress::default());
-    let digest = runtime.prepare(&launch, credentials, &progress).await.map_err(|fault| {
+    let digest = runtime.prepare(&launch, terms, &progress).await.inspect_err(|fault| {
         assert!(fault.message.contains(&image.to_string()), "{fault}");
         assert!(USERS.iter().all(|(_, password)| !fault.message.contains(password)), "{fault}");
-        fault.kind
     })?;
     let progress = *seen.borrow();
     Ok((digest.unwrap(), progress))
+}
+
+/// Speaks HTTP, and is no registry.
+fn web_server() -> String {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().take(16) {
+            let mut stream = stream.unwrap();
+            let mut head = [0; 4096];
+            let _ = stream.read(&mut head);
+            let page =
+                "HTTP/1.1 404 Not Found\r\ncontent-length: 13\r\nconnection: close\r\n\r\n<h1>What?</h1";
+            let _ = stream.write_all(page.as_bytes());
+        }
+    });
+    address
 }
 
 async fn pulls(runtime: &DockerRuntime, client: &Docker, server: &RegistryServer) {
@@ -128,12 +154,28 @@ async fn pulls(runtime: &DockerRuntime, client: &Docker, server: &RegistryServer
     let right = server.credentials(USERS[0].0, USERS[0].1);
     let wrong = server.credentials(USERS[0].0, "nvapi-wrong");
     let elsewhere = RegistryCredentials { server: "nvcr.io".into(), ..right.clone() };
-    let away = format!("{}/team/tiny:1.0", free_address()).parse().unwrap();
-    assert_eq!(prepare(runtime, &image, None).await, Err(FaultKind::ImageAuth));
-    assert_eq!(prepare(runtime, &image, Some(&wrong)).await, Err(FaultKind::ImageAuth));
-    assert_eq!(prepare(runtime, &image, Some(&elsewhere)).await, Err(FaultKind::ImageAuth));
-    assert_eq!(prepare(runtime, &server.image("9.9"), Some(&right)).await, Err(FaultKind::ImageNotFound));
-    assert_eq!(prepare(runtime, &away, None).await, Err(FaultKind::RegistryUnreachable));
+    let away: ImageReference = format!("{}/team/tiny:1.0", free_address()).parse().unwrap();
+    let no_registry: ImageReference = format!("{}/team/tiny:1.0", web_server()).parse().unwrap();
+    let absent = server.image("9.9");
+    for (image, credentials, kind, words) in [
+        (&image, None, FaultKind::ImageAuth, "wants a login: store the password (nimgate secret create)"),
+        (
+            &image,
+            Some(&wrong),
+            FaultKind::ImageAuth,
+            "user $oauthtoken with the password of the secret team/registry-key",
+        ),
+        (&image, Some(&elsewhere), FaultKind::ImageAuth, "give those for"),
+        (&absent, Some(&right), FaultKind::ImageNotFound, "has no such image or tag"),
+        (&away, None, FaultKind::RegistryUnreachable, "can't be reached: check its address"),
+        (&no_registry, None, FaultKind::RegistryUnreachable, "is not an image registry"),
+    ] {
+        let fault = prepare(runtime, image, credentials).await.unwrap_err();
+        assert!(fault.kind == kind && fault.message.contains(words), "{words}: {fault:?}");
+    }
+    let terms = PullTerms { credentials: Some(&right), disk_free_bytes_min: 1 << 60 };
+    let fault = pulled(runtime, &image, terms).await.unwrap_err();
+    assert!(fault.kind == FaultKind::NoSpace && fault.message.contains("--disk-size"), "{fault:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
