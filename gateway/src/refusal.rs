@@ -301,8 +301,8 @@ impl Refusal {
                     .into();
             }
             R::ContentEncoding => {
-                return "this route reads \"model\" from the body, which must not be compressed: \
-                        drop Content-Encoding, or use the provider route, if it pins no model"
+                return "the body is read here, so it must not be compressed: drop Content-Encoding. \
+                        The provider route passes bodies on in which it has nothing to change"
                     .into();
             }
             R::BodyTooLarge { limit_bytes } => format!(

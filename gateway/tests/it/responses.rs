@@ -119,6 +119,45 @@ async fn an_explanation_says_what_is_translated_and_where_it_goes() {
 }
 
 #[tokio::test]
+async fn headers_about_the_original_body_stay_behind_and_others_pass() {
+    let upstream = Scripted::answering(format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json; charset=utf-8\r\ncontent-length: {}\r\n\
+         content-language: en\r\netag: \"1\"\r\ncache-control: max-age=60\r\ndigest: x\r\n\
+         x-ratelimit-remaining-requests: 7\r\nopenai-processing-ms: 12\r\n\r\n{CHAT_REPLY}",
+        CHAT_REPLY.len()
+    ))
+    .await;
+    let world = world(&upstream).await;
+    for body in [ASK, ASK_STREAM] {
+        let reply = world.post(TARGETS[0], body).await;
+        assert_eq!((reply.status, reply.all("content-type").len()), (200, 1));
+        for gone in ["content-language", "etag", "digest"] {
+            assert_eq!(reply.header(gone), None, "{gone}");
+        }
+        assert_eq!(reply.header("cache-control"), (body == ASK_STREAM).then_some("no-cache"));
+        assert_eq!(reply.header("x-ratelimit-remaining-requests"), Some("7"));
+        assert_eq!(reply.header("openai-processing-ms"), Some("12"));
+    }
+}
+
+#[tokio::test]
+async fn chunked_and_announced_bodies_are_read_alike_and_a_failed_stream_costs_no_connection() {
+    let upstream = Scripted::start(|mut line| async move {
+        line.request().await;
+        line.write(SSE_HEAD).await;
+        line.write(chunk(piece("Hello"))).await;
+    })
+    .await;
+    let world = world(&upstream).await;
+    let mut client = world.connect().await;
+    for ask in [Ask::post(TARGETS[0], ASK_STREAM), Ask::post(TARGETS[0], ASK_STREAM).chunked(7)] {
+        let reply = client.ask(&ask.header("expect", "100-continue")).await;
+        assert!(reply.whole, "{}", reply.text());
+        assert_eq!(*kinds(&events(&reply.text())).last().unwrap(), "response.failed");
+    }
+}
+
+#[tokio::test]
 async fn the_base_path_of_a_provider_says_its_version_once() {
     let upstream = Scripted::answering(json_reply(CHAT_REPLY)).await;
     for (base, path) in [
