@@ -140,6 +140,35 @@ async fn an_adapter_that_came_later_is_there_all_the_time_while_replicas_come_an
 }
 
 #[tokio::test]
+async fn an_adapter_whose_files_come_late_comes_then_and_one_whose_files_change_goes_and_comes_back() {
+    let at = serving_on("process").await;
+    at.done("model create tiny").await;
+    let executor = json!({
+        "gpu": 0,
+        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
+        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
+    });
+    at.fed("deploy sim --wait --file -", &config("nim", executor).to_string()).await.expect_done();
+    let instance = provider_url(&at, "sim").await;
+    write_adapter(&at.home.path().join("poems"));
+    let answers = async |is_there: bool| {
+        let probe = async || (who_answers(&at.gateway, "poems").await.is_ok() == is_there).then_some(());
+        eventually(&format!("the adapter's being there is {is_there}"), probe).await;
+    };
+    at.done("fileset create files").await;
+    at.done("file upload poems/adapter_config.json files").await;
+    at.done("adapter create poems --model tiny --fileset files").await;
+    assert_eq!(who_answers(&at.gateway, "poems").await, Err(404), "half of it is shown to nobody");
+    at.done("file upload poems/adapter_model.safetensors files").await;
+    answers(true).await;
+    at.done("file upload poems/adapter_model.safetensors files").await;
+    answers(false).await;
+    answers(true).await;
+    assert_eq!(provider_url(&at, "sim").await, instance, "it was never restarted");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
 async fn a_server_that_does_not_look_by_itself_is_told() {
     let at = serving_on("process").await;
     at.done("model create tiny").await;

@@ -125,3 +125,26 @@ pub async fn sweep(registry: &Registry, told: &watch::Receiver<Told>) -> Result<
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_rests_elsewhere_or_rested_long_enough_holds_nothing_back() {
+        let now = Instant::now();
+        let hour = Duration::from_secs(3600);
+        let key = |place: &str, folder: &str| (place.to_owned(), folder.to_owned());
+        let mut resting = Resting(BTreeMap::from([
+            (key("here", "over"), now),
+            (key("here", "long"), now + 2 * hour),
+            (key("here", "short"), now + hour),
+            (key("there", "other"), now + hour),
+        ]));
+        let (folders, shortest) = resting.at("here");
+        assert_eq!(folders, BTreeSet::from(["long".to_owned(), "short".to_owned()]));
+        assert!(shortest.is_some_and(|left| left <= hour && left > hour / 2), "{shortest:?}");
+        assert_eq!(resting.0.len(), 3, "what is over is forgotten");
+        assert_eq!(resting.at("nowhere"), (BTreeSet::new(), None));
+    }
+}
