@@ -246,7 +246,7 @@ fn reading(
             () if encoded => Err(Refusal::ContentEncoding),
             () => Ok(Reading::Scan),
         },
-        None if operation == Operation::StoredResponse => Err(Refusal::NothingStored),
+        None if empty && operation == Operation::StoredResponse => Err(Refusal::NothingStored),
         Some(Choice::Provider(provider)) if provider.pinned.is_some() && json && !empty => {
             if encoded {
                 Err(Refusal::ContentEncoding)
@@ -300,6 +300,9 @@ async fn forward_routed(
         Some(choice) => choice,
         None => {
             let model = scan.as_ref().and_then(|scan| scan.model.as_deref());
+            if model.is_none() && operation == Operation::StoredResponse {
+                return Err(Refusal::NothingStored.into());
+            }
             Choice::Model(resolve_model(&app.routes.load(), workspace, ModelQuery::Body(model))?)
         }
     };

@@ -197,6 +197,11 @@ async fn a_provider_that_speaks_responses_gets_them_byte_for_byte() {
         let reply = world.get(&format!("{PROVIDER}{RESPONSES}/resp_1")).await;
         assert_eq!(reply.status, 200);
         assert_eq!(upstream.heard().pop().unwrap().target(), "/v1/responses/resp_1");
+        for target in TARGETS {
+            let reply = world.post(&format!("{target}/input_tokens"), body).await;
+            assert_eq!(reply.status, 200, "{target}: {}", reply.text());
+            assert_eq!(upstream.heard().pop().unwrap().target(), "/v1/responses/input_tokens");
+        }
     }
 }
 
@@ -608,11 +613,13 @@ async fn nothing_is_stored_and_nothing_is_upgraded() {
             ("POST", "/input_tokens"),
             ("GET", ""),
         ] {
-            let ask = Ask::new(method, &format!("{target}{tail}"));
-            let ask =
-                if method == "POST" { ask.header("content-type", "application/json").body(ASK) } else { ask };
-            let reply = world.ask(ask).await;
-            assert_typed(&reply, 404, "invalid_request_error", Some("responses_not_stored"));
+            let bare = Ask::new(method, &format!("{target}{tail}"));
+            let bodies = if method == "POST" { &[ASK, "{}"][..] } else { &[] };
+            let full = bodies.iter().map(|body| Ask::post(&format!("{target}{tail}"), body));
+            for ask in full.chain([bare]) {
+                let reply = world.ask(ask).await;
+                assert_typed(&reply, 404, "invalid_request_error", Some("responses_not_stored"));
+            }
         }
         let upgrade = Ask::get(target)
             .header("connection", "upgrade")
