@@ -119,8 +119,9 @@ async fn try_candidates(
                 if context.attempts as usize >= app.limits.attempts_max {
                     return Err(Unserved::Refused(last));
                 }
+                let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
                 context.attempts += 1;
-                match attempt(app, down, forward, (candidate, replica), context, fresh).await {
+                match attempt(app, down, forward, (candidate, replica), exchange, context, fresh).await {
                     Next::End(end) => return Ok(end),
                     Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
                     Next::FreshConnection => {
@@ -161,15 +162,12 @@ async fn attempt(
     down: &mut Down<'_>,
     forward: &Forward<'_>,
     (candidate, replica): (Candidate<'_>, &Replica),
+    mut exchange: Exchange<'_>,
     context: &mut RequestContext,
     fresh: bool,
 ) -> Next {
     let (provider, endpoint) = (candidate.provider, &replica.endpoint);
     let metrics = &provider.metrics;
-    let mut exchange = match Exchange::of(forward, candidate) {
-        Ok(exchange) => exchange,
-        Err(refusal) => return Next::Refuse(refusal),
-    };
     // An upgrade needs HTTP/1, and a connection of its own.
     let alpn = if forward.request.websocket { ALPN::H1 } else { ALPN::H2H1 };
     let connection = match connect(app, down, endpoint, fresh || forward.request.websocket, alpn).await {
