@@ -334,7 +334,7 @@ async fn a_silent_upstream_is_covered_for_and_given_up_in_the_end() {
     let kinds = kinds(&events);
     let said = kinds.iter().position(|kind| *kind == "response.output_text.delta").unwrap();
     let beats = kinds[said..].iter().filter(|kind| **kind == "response.in_progress").count();
-    assert!((2..=10).contains(&beats), "{kinds:?}");
+    assert!((1..=10).contains(&beats), "{kinds:?}");
     assert_eq!(*kinds.last().unwrap(), "response.failed");
     eventually("the upstream is let go", || upstream.open() == 0).await;
 }

@@ -10,43 +10,51 @@ use h2::{Reason, server};
 use http::Response;
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
+use tokio::sync::Notify;
 
 use crate::harness::h2_client::{self, H2Client};
-use crate::harness::h2_upstream::H2Upstream;
+use crate::harness::h2_upstream::{self, H2Upstream};
 use crate::harness::paced::Paced;
 use crate::harness::scripted::{LAST_CHUNK, SSE_HEAD, Scripted, chunk};
 use crate::harness::*;
-use crate::responses::{ASK_STREAM, FINISH, TARGETS, events, kinds, outcome, piece};
+use crate::responses::{ASK_STREAM, FINISH, TARGETS, events, outcome, piece};
 
-/// An HTTP/2 upstream that sends one piece and then resets the stream, or goes on to its end.
-async fn over_http2(breaks: bool) -> H2Upstream {
-    H2Upstream::start(server::Builder::new(), move |mut line, _, heard| async move {
+/// An HTTP/2 upstream that sends one piece and, when it is told, ends the stream or resets it.
+async fn over_http2(breaks: bool, told: &Arc<Notify>) -> H2Upstream {
+    let told = Arc::clone(told);
+    let script = move |mut line: h2_upstream::Line, _, heard: h2_upstream::Heard, told: Arc<Notify>| async move {
         while let Some((_request, mut respond)) = heard.next(&mut line).await {
             let head = Response::builder().header("content-type", "text/event-stream").body(()).unwrap();
             let mut stream = respond.send_response(head, false).unwrap();
             stream.send_data(Bytes::from(piece("Hello")), false).unwrap();
-            if breaks {
-                tokio::spawn(async move {
-                    tokio::time::sleep(scripted::SOON).await;
+            let told = Arc::clone(&told);
+            tokio::spawn(async move {
+                told.notified().await;
+                if breaks {
                     stream.send_reset(Reason::INTERNAL_ERROR);
-                });
-            } else {
-                stream.send_data(Bytes::from(FINISH), true).unwrap();
-            }
+                } else {
+                    stream.send_data(Bytes::from(FINISH), true).unwrap();
+                }
+            });
         }
-    })
-    .await
+    };
+    let script = move |line, number, heard| script(line, number, heard, Arc::clone(&told));
+    H2Upstream::start(server::Builder::new(), script).await
 }
 
 #[tokio::test]
 async fn an_http2_upstream_is_translated_and_its_reset_is_a_failure() {
     for (breaks, last) in [(false, "response.completed"), (true, "response.failed")] {
-        let upstream = over_http2(breaks).await;
+        let told = Arc::new(Notify::new());
+        let upstream = over_http2(breaks, &told).await;
         let world = upstream.world().await;
-        let reply = world.post(TARGETS[0], ASK_STREAM).await;
-        let events = events(&reply.text());
-        assert_eq!(*kinds(&events).last().unwrap(), last);
-        assert!(reply.text().contains(r#""delta":"Hello""#));
+        let mut client = world.connect().await;
+        client.send(Ask::post(TARGETS[0], ASK_STREAM).encode()).await;
+        client.until(r#""delta":"Hello""#).await;
+        told.notify_one();
+        let rest = client.until("data: [DONE]\n\n").await;
+        assert!(rest.contains(&format!("event: {last}\n")), "{rest}");
+        client.until("0\r\n\r\n").await;
         assert_eq!(upstream.heard(), ["POST /v1/chat/completions"]);
         world.settled().await;
     }
