@@ -172,6 +172,22 @@ async fn scaling_up_and_down_under_load_fails_no_request() {
 }
 
 #[tokio::test]
+async fn what_is_run_here_is_reached_under_a_strict_egress_policy_and_what_others_name_is_not() {
+    let mut home = Home::new().await;
+    for name in ["NIMGATE_EGRESS_ALLOW_PRIVATE", "NIMGATE_EGRESS_ALLOW_PLAINTEXT"] {
+        home.environment.push((name.into(), "false".into()));
+    }
+    let gateway = home.up(&["--runtime", "process"]).await;
+    let at = At { home, gateway };
+    at.fed("deploy sim --wait --file -", &command(&[])).await.expect_done();
+    assert_eq!(chat(&at.gateway).await, 200);
+    let url = provider_url(&at, "sim").await;
+    let refused = at.fails(&format!("provider create other --url {url}"), 1).await;
+    assert!(refused.contains("egress.allow"), "{refused}");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
 async fn an_update_of_two_replicas_under_load_fails_no_request() {
     let at = serving_on("process").await;
     at.fed("deploy sim --wait --file -", &command(&["--token-ms", "5"])).await.expect_done();
