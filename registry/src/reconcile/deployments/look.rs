@@ -74,8 +74,9 @@ pub async fn look(
         drained: BTreeSet::new(),
         drain_timeout: registry.inner.config.deployments.drain_timeout,
     };
-    seen.drained = drained(&registry.inner.gateways, &seen);
+    // First, so that what changes from here on wakes the loop.
     memory.set_draining(seen.versions.iter().any(|version| is_draining(&seen, version)));
+    seen.drained = drained(&registry.inner.gateways, &seen);
     Ok((seen, specs))
 }
 
