@@ -1,7 +1,7 @@
 //! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
 //!
 //! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`dialect`], [`h1`], [`headers`], [`cors`],
-//! [`caller`], [`balance`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
+//! [`caller`], [`balance`], [`health`], [`limit`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
 //! table fresh; [`server`] wires it all.
 
 pub mod access_log;
@@ -18,6 +18,8 @@ pub mod failover;
 pub mod feed;
 pub mod h1;
 pub mod headers;
+pub mod health;
+pub mod limit;
 pub mod metrics;
 mod random;
 pub mod refusal;

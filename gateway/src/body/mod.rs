@@ -23,6 +23,7 @@ pub use extra::{ExtraBody, MAX_REPEATED_MEMBERS};
 pub use members::MAX_DEPTH;
 pub(crate) use members::{Kind, Member, walk};
 pub use reply::{JsonRewriter, ModelRewrite, Spans, spans};
+pub(crate) use request::names;
 pub use request::{RequestScan, scan};
 pub use splice::{Parts, replace_model};
 pub use sse::SseRewriter;

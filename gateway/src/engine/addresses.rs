@@ -3,21 +3,21 @@
 //! An address that has left the table since the request was resolved is passed over: whoever waits until
 //! it is unused must not see it used again.
 
-use crate::balance::{Untried, choose};
+use crate::balance::{Set, choose};
 use crate::random::random;
 use crate::route::{Provider, Replica};
 use crate::upstream::Visit;
 
 pub struct Addresses<'p> {
     replicas: &'p [Replica],
-    untried: Untried,
+    untried: Set,
     outdated: bool,
 }
 
 impl<'p> Addresses<'p> {
     pub fn of(provider: &'p Provider) -> Self {
         let replicas = &provider.replicas;
-        Self { replicas, untried: Untried::all(replicas.len()), outdated: false }
+        Self { replicas, untried: Set::all(replicas.len()), outdated: false }
     }
 
     /// The next address; the request counts as in flight there while it holds the visit.

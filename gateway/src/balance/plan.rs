@@ -1,0 +1,173 @@
+//! A model's strategy over its candidates: built with a table, asked by every request.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use proto_shared::routing::{Strategy, WEIGHT_DEFAULT};
+
+use super::set::{CANDIDATES_MAX, Set};
+use super::strategy::{affine, in_turn, least_busy, rank, spread};
+use super::{Fleet, Standing, hash};
+
+/// One provider's part.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arm {
+    /// `workspace/provider`.
+    pub label: Box<str>,
+    /// Its addresses, in the order in which they are candidates.
+    pub addresses: Vec<Box<str>>,
+    pub weight: u32,
+    pub tier: u32,
+}
+
+impl Arm {
+    /// One that nothing was said about, at its place in the list.
+    pub fn listed(label: &str, addresses: &[&str], place: usize) -> Self {
+        Self {
+            label: label.into(),
+            addresses: addresses.iter().map(|url| (*url).into()).collect(),
+            weight: WEIGHT_DEFAULT,
+            tier: place as u32,
+        }
+    }
+}
+
+#[derive(Debug)]
+struct BuiltArm {
+    hash: u64,
+    weight: u32,
+    tier: u32,
+    candidates: Set,
+}
+
+/// Candidates are numbered through: the addresses of the first arm, then those of the next.
+#[derive(Debug)]
+pub struct Plan {
+    strategy: Strategy,
+    arms: Box<[BuiltArm]>,
+    /// By tier.
+    order: Box<[usize]>,
+    hashes: Box<[u64]>,
+    turn: AtomicU64,
+}
+
+impl Plan {
+    /// Candidates beyond [`CANDIDATES_MAX`] are never chosen.
+    pub fn new(strategy: Strategy, arms: &[Arm]) -> Self {
+        let mut hashes = Vec::new();
+        let built = arms.iter().map(|arm| {
+            let mut candidates = Set::default();
+            let own = hash::bytes(arm.label.as_bytes());
+            for url in &arm.addresses {
+                candidates.insert(hashes.len());
+                hashes.push(hash::pair(own, hash::bytes(url.as_bytes())));
+            }
+            BuiltArm { hash: own, weight: arm.weight, tier: arm.tier, candidates }
+        });
+        let built: Box<[_]> = built.collect();
+        hashes.truncate(CANDIDATES_MAX);
+        let mut order: Vec<usize> = (0..built.len()).collect();
+        order.sort_by_key(|arm| built.get(*arm).map(|arm| arm.tier));
+        Self { strategy, arms: built, order: order.into(), hashes: hashes.into(), turn: AtomicU64::new(0) }
+    }
+
+    pub fn strategy(&self) -> Strategy {
+        self.strategy
+    }
+
+    /// All candidates that may be chosen.
+    pub fn candidates(&self) -> Set {
+        let all = Set::all(self.hashes.len());
+        if self.strategy != Strategy::Weighted {
+            return all;
+        }
+        let resting = self.arms.iter().filter(|arm| arm.weight == 0);
+        resting.fold(all, |left, arm| left.filter(|index| !arm.candidates.contains(index)))
+    }
+
+    /// Where a request goes that was not yet sent to `untried`, a part of [`Self::candidates`].
+    pub fn pick(
+        &self,
+        untried: Set,
+        fleet: &impl Fleet,
+        key: Option<u64>,
+        random: impl FnOnce() -> u64,
+    ) -> Option<usize> {
+        if untried.count() < 2 {
+            return untried.nth(0);
+        }
+        match self.strategy {
+            Strategy::LeastBusy => least_busy(usable(untried, fleet), fleet, random),
+            Strategy::RoundRobin => in_turn(usable(untried, fleet), self.turn()),
+            Strategy::Priority => least_busy(self.first_tier(untried, fleet), fleet, random),
+            Strategy::Weighted => least_busy(self.arm_of(untried, fleet, key), fleet, random),
+            Strategy::PrefixAffinity => {
+                let usable = usable(untried, fleet);
+                let hash_of = |index: usize| self.hashes.get(index).copied().unwrap_or_default();
+                match key {
+                    Some(key) => affine(usable, fleet, hash_of, key),
+                    None => least_busy(usable, fleet, random),
+                }
+            }
+        }
+    }
+
+    fn turn(&self) -> u64 {
+        self.turn.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The usable ones of the lowest tier that has some. A tier that is full keeps its requests: the next one may
+    /// cost more.
+    fn first_tier(&self, untried: Set, fleet: &impl Fleet) -> Set {
+        let mut last = Set::default();
+        for worst in [Standing::Full, Standing::Busy, Standing::Out] {
+            let usable_tier = untried.filter(|index| fleet.standing(index) <= worst);
+            let arms = self.order.iter().filter_map(|arm| self.arms.get(*arm));
+            let mut arms = arms.filter(|arm| !arm.candidates.and(usable_tier).is_empty()).peekable();
+            let Some(tier) = arms.peek().map(|arm| arm.tier) else { continue };
+            for arm in arms.take_while(|arm| arm.tier == tier) {
+                last = last.or(arm.candidates.and(usable_tier));
+            }
+            break;
+        }
+        usable(last, fleet)
+    }
+
+    /// The usable ones of the arm that the key, or the turn, leads to. An arm that is busy keeps its keys: a
+    /// split says who sees which answers, and that must not depend on load.
+    fn arm_of(&self, untried: Set, fleet: &impl Fleet, key: Option<u64>) -> Set {
+        let working = untried.filter(|index| fleet.standing(index) != Standing::Out);
+        let left = if working.is_empty() { untried } else { working };
+        let arms = || self.arms.iter().filter(|arm| arm.weight > 0 && !arm.candidates.and(left).is_empty());
+        let chosen = match key {
+            Some(key) => arms().max_by(|one, other| {
+                rank(key, one.hash, one.weight).total_cmp(&rank(key, other.hash, other.weight))
+            }),
+            None => {
+                let mut at = spread(self.turn(), arms().map(|arm| u64::from(arm.weight)).sum());
+                arms().find(|arm| match at.checked_sub(u64::from(arm.weight)) {
+                    Some(rest) => {
+                        at = rest;
+                        false
+                    }
+                    None => true,
+                })
+            }
+        };
+        chosen.map(|arm| usable(arm.candidates.and(left), fleet)).unwrap_or_default()
+    }
+}
+
+/// Those that are in the best standing that any has.
+fn usable(untried: Set, fleet: &impl Fleet) -> Set {
+    let mut best = (Standing::Out, Set::default());
+    for index in untried.iter() {
+        let standing = fleet.standing(index);
+        if standing < best.0 {
+            best = (standing, Set::default());
+        }
+        if standing == best.0 {
+            best.1.insert(index);
+        }
+    }
+    best.1
+}

@@ -1,0 +1,194 @@
+//! The state of one address, and what each event makes of it: values in, a value out.
+
+use super::Pass;
+use super::fault::Event;
+
+/// Faults in a row after which it is out.
+pub const CONSECUTIVE_FAULTS_MAX: u32 = 3;
+/// Faults are counted over so long.
+pub const WINDOW_MS: u64 = 10_000;
+/// Half of the requests of a window must have failed, and it must have had so many.
+pub const RATE_REQUESTS_MIN: u32 = 20;
+/// How long it is out the first time; each further time, twice as long.
+pub const EJECTION_BASE_MS: u64 = 1_000;
+/// The longest.
+pub const EJECTION_MAX_MS: u64 = 60_000;
+/// A probe that did not end after so long is not waited for: the next request is another.
+pub const PROBE_MAX_MS: u64 = 60_000;
+/// What an ejection's length is varied by, so that many gateways don't come back at once: up to a quarter.
+const JITTER_PARTS: u64 = 4;
+
+/// One step of its clock; the clock wraps after 13 years.
+const TICK_MS: u64 = 100;
+const EJECTIONS_MAX: u32 = 31;
+const COUNT_MAX: u32 = 1_023;
+
+/// When, in steps of the clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tick(u32);
+
+impl Tick {
+    pub fn at_ms(now_ms: u64) -> Self {
+        Self((now_ms / TICK_MS) as u32)
+    }
+
+    fn plus_ms(self, ms: u64) -> Self {
+        Self(self.0.wrapping_add(ms.div_ceil(TICK_MS) as u32))
+    }
+
+    /// Whether it is not before `other`.
+    fn is_from(self, other: Self) -> bool {
+        self.0.wrapping_sub(other.0) < 1 << 31
+    }
+
+    fn is_past(self, since: Self, ms: u64) -> bool {
+        self.is_from(since.plus_ms(ms))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// It gets requests; the window over which they are counted began then.
+    Closed {
+        window: Tick,
+    },
+    Out {
+        until: Tick,
+    },
+    /// One request shows whether it is back.
+    Probing {
+        since: Tick,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct State {
+    pub phase: Phase,
+    pub consecutive: u32,
+    /// How often it was out lately.
+    pub ejections: u32,
+    pub oks: u32,
+    pub faults: u32,
+}
+
+impl State {
+    /// Two bits of phase, 32 of time, five of faults in a row, five of ejections, twice ten of counts.
+    pub fn pack(self) -> u64 {
+        let (phase, Tick(tick)) = match self.phase {
+            Phase::Closed { window } => (0, window),
+            Phase::Out { until } => (1, until),
+            Phase::Probing { since } => (2, since),
+        };
+        let counts = u64::from(self.oks.min(COUNT_MAX)) << 10 | u64::from(self.faults.min(COUNT_MAX));
+        let rows = u64::from(self.consecutive.min(31)) << 25 | u64::from(self.ejections.min(31)) << 20;
+        phase << 62 | u64::from(tick) << 30 | rows | counts
+    }
+
+    pub fn unpack(word: u64) -> Self {
+        let tick = Tick((word >> 30) as u32);
+        let bits = |shift: u32, count: u32| (word >> shift) as u32 & ((1 << count) - 1);
+        Self {
+            phase: match word >> 62 {
+                0 => Phase::Closed { window: tick },
+                1 => Phase::Out { until: tick },
+                _ => Phase::Probing { since: tick },
+            },
+            consecutive: bits(25, 5),
+            ejections: bits(20, 5),
+            oks: bits(10, 10),
+            faults: bits(0, 10),
+        }
+    }
+
+    pub fn is_closed(self) -> bool {
+        matches!(self.phase, Phase::Closed { .. })
+    }
+
+    /// Whether a request may go there: as any, or as its probe.
+    pub fn takes(self, now_ms: u64) -> bool {
+        let now = Tick::at_ms(now_ms);
+        match self.phase {
+            Phase::Closed { .. } => true,
+            Phase::Out { until } => now.is_from(until),
+            Phase::Probing { since } => now.is_past(since, PROBE_MAX_MS),
+        }
+    }
+
+    /// With one request under way that shows whether it is back; none: it is not time.
+    pub fn probed(self, now_ms: u64) -> Option<Self> {
+        let due = !self.is_closed() && self.takes(now_ms);
+        due.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
+    }
+
+    /// After a request; none: that changes nothing.
+    pub fn after(self, pass: Pass, event: Event, now_ms: u64, random: u64) -> Option<Self> {
+        match (self.phase, pass) {
+            (Phase::Closed { window }, _) => self.counted(window, event, now_ms, random),
+            (Phase::Probing { .. }, Pass::Probe) => Some(match event {
+                Event::Ok | Event::Busy => Self {
+                    phase: Phase::Closed { window: Tick::at_ms(now_ms) },
+                    consecutive: 0,
+                    oks: 0,
+                    faults: 0,
+                    ejections: self.ejections,
+                },
+                Event::Fault(_) => self.ejected(now_ms, random),
+                // It showed nothing: the next one may.
+                Event::Neutral => Self { phase: Phase::Out { until: Tick::at_ms(now_ms) }, ..self },
+            }),
+            // A request from before says nothing about now.
+            (Phase::Probing { .. } | Phase::Out { .. }, _) => None,
+        }
+    }
+
+    fn counted(self, window: Tick, event: Event, now_ms: u64, random: u64) -> Option<Self> {
+        let mut next = self.windowed(window, now_ms);
+        match event {
+            Event::Neutral | Event::Busy => return None,
+            Event::Ok => {
+                next.consecutive = 0;
+                next.oks += 1;
+            }
+            Event::Fault(_) => {
+                next.consecutive += 1;
+                next.faults += 1;
+            }
+        }
+        if next.oks > COUNT_MAX || next.faults > COUNT_MAX {
+            // Their proportion is what counts.
+            (next.oks, next.faults) = (next.oks / 2, next.faults / 2);
+        }
+        let many = next.oks + next.faults >= RATE_REQUESTS_MIN && next.faults >= next.oks;
+        let is_fault = matches!(event, Event::Fault(_));
+        let broken = is_fault && (many || next.consecutive >= CONSECUTIVE_FAULTS_MAX);
+        Some(if broken { next.ejected(now_ms, random) } else { next })
+    }
+
+    /// In the window of now. A whole window without a fault makes up for one ejection.
+    fn windowed(self, window: Tick, now_ms: u64) -> Self {
+        let now = Tick::at_ms(now_ms);
+        if !now.is_past(window, WINDOW_MS) {
+            return self;
+        }
+        let was_fine = self.faults == 0;
+        Self {
+            phase: Phase::Closed { window: now },
+            ejections: self.ejections.saturating_sub(u32::from(was_fine)),
+            oks: 0,
+            faults: 0,
+            ..self
+        }
+    }
+
+    fn ejected(self, now_ms: u64, random: u64) -> Self {
+        let base = EJECTION_BASE_MS.checked_shl(self.ejections).unwrap_or(u64::MAX).min(EJECTION_MAX_MS);
+        let out_ms = base + random % (base / JITTER_PARTS + 1);
+        Self {
+            phase: Phase::Out { until: Tick::at_ms(now_ms).plus_ms(out_ms) },
+            consecutive: 0,
+            ejections: (self.ejections + 1).min(EJECTIONS_MAX),
+            oks: 0,
+            faults: 0,
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! How many attempts there may be beyond the first ones, so that an outage does not double the load.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Of the requests of the last seconds, so many may be tried once more.
+pub const RETRY_PERCENT: u64 = 20;
+/// And so many in any case, or a quiet gateway could never retry.
+pub const RETRIES_FLOOR: u64 = 10;
+/// Both are counted over at least so long, and less than twice as long.
+pub const WINDOW_MS: u64 = 5_000;
+
+/// Events of this window and the one before, as one number: 16 bits of window, twice 24 of counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Count {
+    window: u16,
+    before: u64,
+    now: u64,
+}
+
+const COUNT_MAX: u64 = (1 << 24) - 1;
+
+impl Count {
+    fn unpack(word: u64) -> Self {
+        Self { window: (word >> 48) as u16, before: word >> 24 & COUNT_MAX, now: word & COUNT_MAX }
+    }
+
+    fn pack(self) -> u64 {
+        u64::from(self.window) << 48 | self.before.min(COUNT_MAX) << 24 | self.now.min(COUNT_MAX)
+    }
+
+    fn at(self, now_ms: u64) -> Self {
+        let window = (now_ms / WINDOW_MS) as u16;
+        match window.wrapping_sub(self.window) {
+            0 => self,
+            1 => Self { window, before: self.now, now: 0 },
+            // A look with a clock from just before the window began.
+            u16::MAX => self,
+            _ => Self { window, before: 0, now: 0 },
+        }
+    }
+
+    fn plus_one(self) -> Self {
+        Self { now: self.now + 1, ..self }
+    }
+
+    fn sum(self) -> u64 {
+        self.before + self.now
+    }
+}
+
+/// Shared by all requests.
+#[derive(Debug, Default)]
+pub struct RetryBudget {
+    requests: AtomicU64,
+    retries: AtomicU64,
+}
+
+impl RetryBudget {
+    /// A request came.
+    pub fn came(&self, now_ms: u64) {
+        let add = |word| Some(Count::unpack(word).at(now_ms).plus_one().pack());
+        let _ = self.requests.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+    }
+
+    /// Takes one retry out of the budget, if there is one.
+    pub fn try_retry(&self, now_ms: u64) -> bool {
+        let requests = Count::unpack(self.requests.load(Ordering::Relaxed)).at(now_ms).sum();
+        let allowed = (requests * RETRY_PERCENT / 100).max(RETRIES_FLOOR);
+        let take = |word| {
+            let count = Count::unpack(word).at(now_ms);
+            (count.sum() < allowed).then(|| count.plus_one().pack())
+        };
+        self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+}

@@ -1,0 +1,13 @@
+//! How much an address can take, and how many second tries everybody can: pure, but for atomic numbers.
+//!
+//! What must stay true: too much to do is never a fault; a limit is never below one; nobody waits for a lock.
+
+mod adaptive;
+mod budget;
+#[cfg(test)]
+mod tests;
+
+pub use adaptive::{
+    Concurrency, LIMIT_INITIAL, LIMIT_MAX, LIMIT_MIN, LOWERED_AGAIN_MS, REST_MAX_MS, REST_MS_DEFAULT,
+};
+pub use budget::{RETRIES_FLOOR, RETRY_PERCENT, RetryBudget, WINDOW_MS};
