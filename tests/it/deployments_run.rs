@@ -207,6 +207,25 @@ async fn an_update_of_two_replicas_under_load_fails_no_request() {
 }
 
 #[tokio::test]
+async fn containers_are_scaled_and_replaced_under_load_without_a_failed_request() {
+    if !has_containers().await {
+        return;
+    }
+    let at = serving_on("docker").await;
+    at.done(&format!("deploy sim --image {IMAGE} --gpus 0 --wait")).await;
+    let statuses = answers_during(&at.gateway, async {
+        at.done("deployment scale sim 3 --wait").await;
+        at.done("deployment update sim --config sim --wait").await;
+        let old = async || versions(&at, "sim").await.last().is_some_and(|old| old["status"] == "DELETED");
+        eventually("the old version is gone", async || old().await.then_some(())).await;
+        at.done("deployment scale sim 1 --wait").await;
+    });
+    let statuses = statuses.await;
+    assert!(statuses.len() > 20 && statuses.iter().all(|status| *status == 200), "{statuses:?}");
+    at.done("deployment delete sim --wait").await;
+}
+
+#[tokio::test]
 async fn a_container_is_run_routed_adopted_after_a_kill_made_again_and_removed() {
     if !has_containers().await {
         return;

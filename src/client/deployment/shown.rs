@@ -173,7 +173,7 @@ mod tests {
         shown.step(&[entry("Pulling image x:1: 1 MB of 9 MB")], progress(4)).unwrap();
         let bar = shown.pull.as_ref().map(|pull| (pull.bar.position(), pull.bar.length()));
         assert_eq!(bar, Some((4, Some(9))));
-        shown.step(&[entry("Container created and starting")], None).unwrap();
+        shown.step(&[entry("Created and starting")], None).unwrap();
         assert!(shown.pull.is_none());
     }
 }

@@ -14,7 +14,7 @@ const DISCOVERY_WAIT_MAX: Duration = Duration::from_secs(10);
 const REASONS_MAX: usize = 2;
 
 /// What is told of an instance that has just begun to run.
-pub const STARTED: &str = "Container created and starting";
+pub const STARTED: &str = "Created and starting";
 
 /// How one replica stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
