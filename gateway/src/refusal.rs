@@ -77,6 +77,12 @@ pub enum Refusal {
         name: String,
         why: String,
     },
+    /// Only hosted providers could answer, and the request must not leave.
+    LocalOnly {
+        /// What is marked so.
+        rule: String,
+        hosted: String,
+    },
     // Why it can't be served now.
     NoTable,
     Overloaded,
@@ -173,6 +179,7 @@ impl Refusal {
             | R::ModelNotServed { .. }
             | R::ProviderUnknown { .. }
             | R::ProviderNotReady { .. } => StatusCode::NOT_FOUND,
+            R::LocalOnly { .. } => StatusCode::FORBIDDEN,
             R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
             R::ProviderBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
             R::NoTable | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
@@ -214,6 +221,7 @@ impl Refusal {
             R::ProviderUnknown { .. } => "provider_not_found",
             R::ProviderNotReady { .. } => "provider_not_ready",
             R::ProviderUnusable { .. } => "provider_unusable",
+            R::LocalOnly { .. } => "local_only",
             R::NoTable => "no_routes_yet",
             R::Overloaded => "overloaded",
             R::ProviderBusy { .. } => "provider_busy",
@@ -356,6 +364,10 @@ impl Refusal {
             R::ProviderNotReady { workspace, name } => format!("Provider not ready for {workspace}/{name}"),
             R::ProviderUnusable { workspace, name, why } => format!(
                 "Provider {workspace}/{name} can't be used: {why}. Store its key again and update the provider"
+            ),
+            R::LocalOnly { rule, hosted } => format!(
+                "{rule} is local_only: its requests go to local providers alone, and this one could only go to {hosted}. \
+                 Add a provider of your own, or say that one is (its locality), or take the mark away"
             ),
             R::NoTable => return "this gateway has no routes yet; it is waiting for the registry".into(),
             R::Overloaded => return "this gateway is at its limit; try again shortly".into(),

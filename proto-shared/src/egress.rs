@@ -80,8 +80,7 @@ impl EgressPolicy {
                 if METADATA_NAMES.contains(&&**name) {
                     return Err(EgressRefusal::Forbidden(name.to_string()));
                 }
-                let local = &**name == "localhost" || name.ends_with(".localhost");
-                if local && !self.allow_private && !self.allows_name(name) {
+                if is_localhost(name) && !self.allow_private && !self.allows_name(name) {
                     return Err(EgressRefusal::Private(name.to_string()));
                 }
             }
@@ -128,6 +127,18 @@ impl EgressPolicy {
             EgressRule::Network { .. } => false,
         })
     }
+}
+
+/// Whether a URL leads to this machine or a private network by its form alone: no name but `localhost` does.
+pub fn is_private(url: &HostUrl) -> bool {
+    match url.host() {
+        Host::Ip(ip) => class_of(*ip) == Class::Private,
+        Host::Name(name) => is_localhost(name),
+    }
+}
+
+fn is_localhost(name: &str) -> bool {
+    name == "localhost" || name.ends_with(".localhost")
 }
 
 fn check_port(port: u16) -> Result<(), EgressRefusal> {

@@ -28,4 +28,4 @@ pub use keyring::{KeyRing, Keys};
 pub use names::{ModelName, NameError, ProviderName, SecretName, WorkspaceName, entity_name_for};
 pub use routing::Routing;
 pub use secret::{MasterKey, SealedSecret, SecretIdentity};
-pub use snapshot::{Candidate, ModelRoute, ProviderRoute, RouteSnapshot};
+pub use snapshot::{Candidate, LocalOnly, LocalRule, ModelRoute, ProviderRoute, RouteSnapshot};

@@ -25,6 +25,9 @@ pub struct RouteSnapshot {
     /// Only ever rises within one installation.
     pub generation: u64,
     pub workspaces: Vec<WorkspaceName>,
+    /// Those of which no request may go to a provider that is not local.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub local_only: Vec<WorkspaceName>,
     pub providers: Vec<ProviderRoute>,
     pub models: Vec<ModelRoute>,
 }
@@ -67,6 +70,9 @@ pub struct ProviderRoute {
     /// True once discovery has found the provider usable (status READY).
     #[serde(default)]
     pub ready: bool,
+    /// Whether what it is sent stays with whoever runs this installation.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local: bool,
 }
 
 impl ProviderRoute {
@@ -151,6 +157,38 @@ pub struct ModelRoute {
     /// How its requests are spread over the candidates.
     #[serde(default, skip_serializing_if = "Routing::is_default")]
     pub routing: Routing,
+    /// Who says that its requests may go to local providers alone; the others are not among its candidates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub local_only: Option<LocalOnly>,
+}
+
+/// What keeps the requests for a model from hosted providers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LocalOnly {
+    pub by: LocalRule,
+    /// Who serves it and is no candidate therefore, as `workspace/provider`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<String>,
+}
+
+/// What is marked as local only.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LocalRule {
+    Workspace(WorkspaceName),
+    /// `workspace/name`, as what follows.
+    VirtualModel(String),
+    Model(String),
+}
+
+impl std::fmt::Display for LocalRule {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Workspace(name) => write!(f, "workspace {name}"),
+            Self::VirtualModel(id) => write!(f, "virtual model {id}"),
+            Self::Model(id) => write!(f, "model {id}"),
+        }
+    }
 }
 
 /// One provider that may serve a model.

@@ -42,7 +42,7 @@ pub enum Applied {
 
 impl DeclaredProvider {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 19] = [
+    pub const FIELDS: [&str; 20] = [
         "name",
         "project",
         "description",
@@ -62,6 +62,7 @@ impl DeclaredProvider {
         "uses_reasoning_parser",
         "num_concurrent_requests",
         "chat_traits",
+        "locality",
     ];
 
     /// Reads what the API would take to create it.

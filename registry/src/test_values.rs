@@ -26,5 +26,6 @@ pub fn provider_spec(host_url: &str) -> ProviderSpec {
         replay: Replay::Never,
         preset: None,
         backend: Backend::default(),
+        locality: None,
     }
 }

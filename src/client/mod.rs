@@ -19,6 +19,7 @@ mod noun;
 pub mod output;
 mod prompt;
 pub mod provider;
+mod routing;
 pub mod secret;
 mod sse;
 pub mod status;

@@ -4,6 +4,7 @@ use super::api::Api;
 use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Fields, Noun, text};
 use super::output::{self, Table};
+use super::routing;
 use crate::cli::{AdapterCommand, AdapterFields, Connection, ModelCommand, ModelFields, ModelListing};
 
 pub const MODEL: Noun = Noun {
@@ -52,6 +53,7 @@ impl Fields for ModelFields {
         body.put("spec", &self.spec);
         body.put("custom_fields", &self.custom_fields);
         body.put("trust_remote_code", &self.trust_remote_code);
+        body.put("local_only", &self.local_only);
         body.about(&self.about);
     }
 }
@@ -80,6 +82,8 @@ pub async fn run(command: ModelCommand) -> Result<(), ClientError> {
         ModelCommand::Create(args) => MODEL.create(args).await,
         ModelCommand::Get(args) => MODEL.get(args).await,
         ModelCommand::Update(args) => MODEL.update(args).await,
+        ModelCommand::Split(args) => routing::split(args).await,
+        ModelCommand::Route(args) => routing::route(args).await,
         ModelCommand::Delete(args) => MODEL.delete(args).await,
     }
 }

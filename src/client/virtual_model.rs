@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::error::ClientError;
 use super::noun::{Body, Cell, Change, Column, Fields, List, Noun, text};
+use super::routing;
 use crate::cli::{VirtualModelCommand, VirtualModelFields};
 
 pub const VIRTUAL_MODEL: Noun = Noun {
@@ -20,6 +21,7 @@ pub const VIRTUAL_MODEL: Noun = Noun {
                 models.map(|model| text(&model["model"])).collect::<Vec<_>>().join(", ")
             }),
         ),
+        Column("ROUTING", Cell::Text("/routing/strategy")),
         Column("AUTOMATIC", Cell::Text("/autoprovisioned")),
         Column("UPDATED", Cell::Age("/updated_at")),
     ],
@@ -34,6 +36,7 @@ impl Fields for VirtualModelFields {
         body.text("default_model_entity", &self.default_model);
         let models: Vec<_> = self.models.iter().map(|model| json!({"model": model})).collect();
         body.put("models", &(!models.is_empty()).then_some(models));
+        body.put("local_only", &self.local_only);
     }
 }
 
@@ -44,7 +47,7 @@ pub async fn run(command: VirtualModelCommand) -> Result<(), ClientError> {
             let list = List::from(args.listing);
             VIRTUAL_MODEL.list(list.also(args.exclude_autoprovisioned, "exclude_autoprovisioned=true")).await
         }
-        VirtualModelCommand::Get(args) => VIRTUAL_MODEL.get(args).await,
+        VirtualModelCommand::Get(args) => routing::get(args).await,
         VirtualModelCommand::Update(args) => VIRTUAL_MODEL.update(args).await,
         VirtualModelCommand::Delete(args) => VIRTUAL_MODEL.delete(args).await,
     }

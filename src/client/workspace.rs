@@ -22,6 +22,7 @@ pub const WORKSPACE: Noun = Noun {
 impl Fields for WorkspaceFields {
     fn write(&self, body: &mut Body) {
         body.text("description", &self.description);
+        body.put("local_only", &self.local_only);
     }
 }
 

@@ -8,6 +8,7 @@ mod cli_deployments;
 mod cli_files;
 mod cli_objects;
 mod cli_providers;
+mod cli_routing;
 mod declared_providers;
 mod deployments_run;
 mod docker;

@@ -179,6 +179,7 @@ mod tests {
             installation: "i".into(),
             generation,
             workspaces: vec![],
+            local_only: vec![],
             providers: vec![],
             models: vec![],
         };

@@ -34,6 +34,8 @@ pub struct Provider {
     /// The key itself, to scrub it from error answers. Empty: no key.
     pub key: Box<[u8]>,
     pub replay_safe: bool,
+    /// Whether what it is sent stays with whoever runs this gateway.
+    pub local: bool,
     pub backend: Backend,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
     pub places: Arc<Places>,
@@ -128,6 +130,7 @@ impl Provider {
             pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
             backend: route.backend.clone(),
+            local: route.local,
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
             places: endpoints.places.of(route),
             metrics: endpoints.metrics_of(route),

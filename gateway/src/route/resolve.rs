@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use proto_shared::LocalOnly;
+
 use super::provider::Provider;
 use super::table::{ModelEntry, RouteTable, Unusable};
 use crate::refusal::{Named, Refusal};
@@ -45,6 +47,10 @@ pub fn resolve_provider<'t>(
 ) -> Result<&'t Arc<Provider>, Refusal> {
     let named = || (workspace.to_owned(), name.to_owned());
     match table.provider(workspace, name) {
+        Some(Ok(provider)) if !provider.local && table.is_local_only(workspace) => Err(Refusal::LocalOnly {
+            rule: format!("workspace {workspace}"),
+            hosted: provider.label.to_string(),
+        }),
         Some(Ok(provider)) => Ok(provider),
         Some(Err(why)) => {
             let (workspace, name) = named();
@@ -70,6 +76,11 @@ fn not_served(entry: &ModelEntry) -> Refusal {
             name: provider.to_string(),
             why: why.to_string(),
         },
-        None => Refusal::ModelNotServed { id },
+        None => match &entry.local_only {
+            Some(LocalOnly { by, left_out }) if !left_out.is_empty() => {
+                Refusal::LocalOnly { rule: by.to_string(), hosted: left_out.join(", ") }
+            }
+            _ => Refusal::ModelNotServed { id },
+        },
     }
 }

@@ -108,6 +108,7 @@ mod tests {
             installation: installation.into(),
             generation,
             workspaces: vec![],
+            local_only: vec![],
             providers: vec![],
             models: vec![],
         };

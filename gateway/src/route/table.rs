@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use proto_shared::secret::SecretError;
-use proto_shared::{Keys, ModelRoute, RouteSnapshot};
+use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot};
 
 use super::provider::{Provider, ProviderError, json_string};
 use crate::body::ModelRewrite;
@@ -21,6 +21,8 @@ pub struct RouteTable {
 
 #[derive(Default)]
 struct Workspace {
+    /// No request of it goes to a provider that is not local.
+    local_only: bool,
     providers: HashMap<Box<str>, TableProvider>,
     models: HashMap<Box<str>, Arc<ModelEntry>>,
     /// The same, newest first.
@@ -41,6 +43,8 @@ pub struct ModelEntry {
     pub unusable: Option<Unusable>,
     /// Plugins it wants and that are not there; with one it has no candidates.
     pub middleware: Box<[String]>,
+    /// Why none of its candidates is hosted.
+    pub local_only: Option<LocalOnly>,
 }
 
 /// A provider that should serve a model and can't be used.
@@ -76,6 +80,9 @@ impl RouteTable {
     pub fn build(snapshot: &RouteSnapshot, endpoints: &Endpoints, keys: &Keys) -> Self {
         let mut workspaces: HashMap<Box<str>, Workspace> =
             snapshot.workspaces.iter().map(|name| (name.as_str().into(), Workspace::default())).collect();
+        for name in &snapshot.local_only {
+            workspaces.entry(name.as_str().into()).or_default().local_only = true;
+        }
         for route in &snapshot.providers {
             let provider = Provider::build(route, endpoints, keys).map(Arc::new);
             if let Err(error) = &provider {
@@ -100,6 +107,10 @@ impl RouteTable {
                         return None;
                     }
                 };
+                // The registry left them out; this is the last place where one could come back.
+                if route.local_only.is_some() && !provider.local {
+                    return None;
+                }
                 let name = provider.pinned.as_ref().map_or(&*candidate.served_name, |pinned| &pinned.name);
                 Some(CandidateRoute {
                     provider: Arc::clone(provider),
@@ -115,6 +126,7 @@ impl RouteTable {
                 public_id,
                 created: route.created,
                 middleware: route.middleware.clone().into(),
+                local_only: route.local_only.clone(),
             });
             let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
             // Of two that claim an id, the older has it: it comes later.
@@ -139,6 +151,11 @@ impl RouteTable {
 
     pub fn has_workspace(&self, workspace: &str) -> bool {
         self.workspaces.contains_key(workspace)
+    }
+
+    /// Whether the workspace keeps its requests from hosted providers.
+    pub fn is_local_only(&self, workspace: &str) -> bool {
+        self.workspaces.get(workspace).is_some_and(|workspace| workspace.local_only)
     }
 
     /// A model by its name, or else by an upstream's id for it.

@@ -71,7 +71,15 @@ mod tests {
         });
         let providers: Vec<ProviderRoute> = providers.map(|p| serde_json::from_value(p).unwrap()).collect();
         let (workspaces, models) = (vec![], vec![]);
-        RouteSnapshot { format: 1, installation: "i".into(), generation, workspaces, providers, models }
+        RouteSnapshot {
+            format: 1,
+            installation: "i".into(),
+            generation,
+            workspaces,
+            local_only: vec![],
+            providers,
+            models,
+        }
     }
 
     /// What serving a table does to the endpoints; gives those of its first provider.

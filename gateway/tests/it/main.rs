@@ -24,6 +24,7 @@ mod http2_upstreams;
 mod hygiene;
 mod leaving;
 mod limits;
+mod local_only;
 mod names;
 mod pinned;
 mod places;

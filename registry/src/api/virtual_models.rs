@@ -1,9 +1,12 @@
 //! `/apis/inference-gateway/v2/workspaces/{ws}/virtual-models`.
 
+use std::collections::HashSet;
+
 use axum::extract::{Path, Query, State};
 use http::StatusCode;
 use proto_shared::names::EntityName;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -14,9 +17,11 @@ use super::query::{self, Pairs};
 use super::reply::{self, Nulls, Reply};
 use super::schema::{self, ListParams, PageView};
 use crate::Registry;
-use crate::domain::Document;
 use crate::domain::document::Draft;
+use crate::domain::routing::RoutingWish;
 use crate::domain::virtual_model::{MiddlewareCall, VirtualModelBody, VirtualModelInferenceConfig};
+use crate::domain::{Document, Reference};
+use crate::error::Issue;
 use crate::store::documents as stored;
 use crate::store::virtual_models::{self, LIST, VirtualModels};
 use crate::store::workspaces;
@@ -57,10 +62,49 @@ pub struct UpdateVirtualModel {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<String>, max_length = 255)]
     override_proxy: Option<Option<String>>,
+    /// Ours. Null: as if nobody had written one
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<RoutingWish>)]
+    routing: Option<Option<RoutingWish>>,
+    /// Ours. Whether its requests never go to a hosted provider
+    local_only: Option<bool>,
 }
 
-impl RequestBody for CreateVirtualModel {}
-impl RequestBody for UpdateVirtualModel {}
+impl RequestBody for CreateVirtualModel {
+    fn further_faults(body: &Value) -> Vec<Issue> {
+        routing_faults(body)
+    }
+}
+
+impl RequestBody for UpdateVirtualModel {
+    fn further_faults(body: &Value) -> Vec<Issue> {
+        routing_faults(body)
+    }
+}
+
+/// Each provider that is named has a name and is named once, and somebody has a share.
+fn routing_faults(body: &Value) -> Vec<Issue> {
+    let place = |rest: &[Value]| [&[json!("body"), json!("routing"), json!("providers")], rest].concat();
+    let parts = body["routing"]["providers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let mut issues = Vec::new();
+    let mut seen = HashSet::new();
+    for (index, part) in parts.iter().enumerate() {
+        let Some(text) = part["provider"].as_str() else { continue };
+        let loc = || place(&[json!(index), json!("provider")]);
+        match Reference::try_from(text.to_owned()) {
+            Err(reason) => issues.push(Issue::value(loc(), reason)),
+            Ok(_) if !seen.insert(text) => {
+                issues.push(Issue::value(loc(), format!("provider {text} is named twice")));
+            }
+            Ok(_) => {}
+        }
+    }
+    let is_split = body["routing"]["strategy"] == "weighted";
+    if is_split && !parts.is_empty() && parts.iter().all(|part| part["weight"] == 0) {
+        issues.push(Issue::value(place(&[]), "nobody has a share: one weight must be above 0"));
+    }
+    issues
+}
 
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
@@ -115,6 +159,12 @@ impl UpdateVirtualModel {
         }
         if let Some(proxy) = self.override_proxy {
             body.override_proxy = proxy;
+        }
+        if let Some(routing) = self.routing {
+            body.routing = routing;
+        }
+        if let Some(local_only) = self.local_only {
+            body.local_only = local_only;
         }
         if let Some(models) = self.models {
             body.models = models;

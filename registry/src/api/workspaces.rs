@@ -25,6 +25,8 @@ pub struct CreateWorkspace {
     name: WorkspaceName,
     #[schema(max_length = 1000)]
     description: Option<String>,
+    /// Ours. Whether its requests never go to a hosted provider
+    local_only: Option<bool>,
 }
 
 /// What is left out stays as it is.
@@ -32,6 +34,8 @@ pub struct CreateWorkspace {
 pub struct UpdateWorkspace {
     #[schema(max_length = 1000)]
     description: Option<String>,
+    /// Ours. Whether its requests never go to a hosted provider
+    local_only: Option<bool>,
 }
 
 impl RequestBody for CreateWorkspace {}
@@ -56,6 +60,9 @@ pub struct Workspace {
     id: String,
     name: String,
     description: Option<String>,
+    /// Ours; left out where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    local_only: bool,
     created_at: String,
     created_by: String,
     updated_at: String,
@@ -68,6 +75,7 @@ impl From<crate::domain::Workspace> for Workspace {
             id: workspace.id.to_string(),
             name: workspace.name.into(),
             description: workspace.description,
+            local_only: workspace.local_only,
             created_at: workspace.created.to_wire(),
             created_by: String::new(),
             updated_at: workspace.updated.to_wire(),
@@ -81,11 +89,12 @@ impl From<crate::domain::Workspace> for Workspace {
     request_body = CreateWorkspace, responses((status = 201, body = Workspace)),
 )]
 async fn create(State(registry): State<Registry>, Valid(workspace): Valid<CreateWorkspace>) -> Reply {
-    let CreateWorkspace { name, description } = workspace;
+    let CreateWorkspace { name, description, local_only } = workspace;
+    let local_only = local_only.unwrap_or_default();
     let made = registry
         .inner
         .store
-        .write(move |write| workspaces::insert(write, &name, description.as_deref()))
+        .write(move |write| workspaces::insert(write, &name, description.as_deref(), local_only))
         .await?;
     Ok(reply::written(StatusCode::CREATED, made, Workspace::from))
 }
@@ -122,7 +131,9 @@ async fn update(
     let updated = registry
         .inner
         .store
-        .write(move |write| workspaces::update(write, &name, change.description.as_deref()))
+        .write(move |write| {
+            workspaces::update(write, &name, change.description.as_deref(), change.local_only)
+        })
         .await?;
     Ok(reply::written(StatusCode::OK, updated, Workspace::from))
 }

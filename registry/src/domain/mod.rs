@@ -30,6 +30,7 @@ pub mod records;
 pub mod redact;
 pub mod reference;
 pub mod routes;
+pub mod routing;
 pub mod timestamp;
 pub mod virtual_model;
 

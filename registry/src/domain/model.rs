@@ -49,6 +49,8 @@ pub struct ModelBody {
     /// A wish for the order of those that serve it; nobody serves it because it is named here.
     pub model_providers: Option<Vec<String>>,
     pub trust_remote_code: bool,
+    /// Requests for it never go to a hosted provider.
+    pub local_only: bool,
 }
 
 /// How the model is built.

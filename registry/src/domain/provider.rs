@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
+use proto_shared::egress::is_private;
 use proto_shared::snapshot::{Replay, UpstreamTimeouts};
 use proto_shared::{
     AuthTemplate, Backend, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName, entity_name_for,
@@ -42,6 +43,15 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// What its owner says wins. Else it is local where an instance of this registry serves, or where its URL leads
+    /// to a private network by its form: a name may lead anywhere, so behind one it is hosted.
+    pub fn is_local(&self) -> bool {
+        match self.spec.locality {
+            Some(locality) => locality == Locality::Local,
+            None => self.instances.contains(&self.spec.host_url) || is_private(&self.spec.host_url),
+        }
+    }
+
     /// Whether these are its models, in this order.
     pub fn serves(&self, models: &[(ModelName, String)]) -> bool {
         let stored = self.served.iter().map(|served| (&served.name, &served.served_name));
@@ -69,6 +79,8 @@ pub struct ProviderSpec {
     /// The preset that its owner named: what it filled in stands in the other fields.
     pub preset: Option<String>,
     pub backend: Backend,
+    /// Absent: where it is tells.
+    pub locality: Option<Locality>,
 }
 
 impl ProviderSpec {
@@ -79,6 +91,14 @@ impl ProviderSpec {
         let name = known.map_or_else(|| entity_name_for(workspace, id), |model| model.name.clone());
         Some((name, id.clone()))
     }
+}
+
+/// Whether what a provider is sent stays with whoever runs this installation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Locality {
+    Local,
+    Hosted,
 }
 
 /// One model of a provider: its routable name, and what the provider calls it.

@@ -10,6 +10,8 @@ pub struct Workspace {
     pub id: EntityId,
     pub name: WorkspaceName,
     pub description: Option<String>,
+    /// Its requests never go to a hosted provider.
+    pub local_only: bool,
     pub created: Timestamp,
     pub updated: Timestamp,
 }

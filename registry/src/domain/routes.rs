@@ -1,17 +1,19 @@
 //! From providers and virtual models to the routes of one generation.
 //!
-//! A virtual model leads to a model, and a model to those who serve it.
+//! A virtual model leads to a model, and a model to those who serve it. What is marked as local only on the way
+//! leaves out the hosted ones of them; nothing a gateway could fail over to is left in.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use proto_shared::snapshot::{Origin, SNAPSHOT_FORMAT};
 use proto_shared::{
-    Candidate, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, Routing, SealedSecret, SecretName,
-    WorkspaceName,
+    Candidate, LocalOnly, LocalRule, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret,
+    SecretName, WorkspaceName,
 };
 
 use super::model::prefer;
+use super::routing::unwritten;
 use super::virtual_model::{Target, VirtualRoute};
 use super::{Provider, ProviderStatus, Reference};
 
@@ -53,6 +55,7 @@ impl KeyedProvider {
             replay: spec.replay,
             backend: spec.backend.clone(),
             ready: *status == ProviderStatus::Ready && !self.provider.withheld,
+            local: self.provider.is_local(),
         }
     }
 }
@@ -65,6 +68,9 @@ pub struct Catalogue {
     pub orders: Vec<ProviderOrder>,
     /// By the id under which servers list them.
     pub adapters: HashMap<String, AdapterNames>,
+    /// Of what no request goes to a hosted provider.
+    pub local_workspaces: HashSet<WorkspaceName>,
+    pub local_models: HashSet<(WorkspaceName, ModelName)>,
 }
 
 /// An adapter and the model that it changes: what it may be called beside the id under which servers list it.
@@ -105,10 +111,12 @@ pub fn snapshot(
     catalogue: &Catalogue,
 ) -> RouteSnapshot {
     let served = Served::new(providers, catalogue);
+    let is_local_only = |workspace: &&WorkspaceName| catalogue.local_workspaces.contains(*workspace);
     RouteSnapshot {
         format: SNAPSHOT_FORMAT,
         installation: installation.to_owned(),
         generation,
+        local_only: workspaces.iter().filter(is_local_only).cloned().collect(),
         workspaces,
         providers: providers.iter().map(|keyed| keyed.route()).collect(),
         models: catalogue.virtual_models.iter().map(|model| served.route(model)).collect(),
@@ -117,70 +125,139 @@ pub fn snapshot(
 
 /// Who serves each model, in the order in which they are tried.
 struct Served<'p> {
-    adapters: &'p HashMap<String, AdapterNames>,
-    models: HashMap<(&'p str, &'p str), Vec<Server<'p>>>,
+    catalogue: &'p Catalogue,
+    models: HashMap<ModelKey<'p>, Servers<'p>>,
 }
 
+type ModelKey<'p> = (&'p str, &'p str);
+
+#[derive(Default)]
+struct Servers<'p> {
+    all: Vec<Server<'p>>,
+    /// Whether the owner of the model said who comes first.
+    has_order: bool,
+}
+
+#[derive(Clone, Copy)]
 struct Server<'p> {
     provider: &'p Provider,
     served_name: &'p str,
 }
 
+impl Server<'_> {
+    fn candidate(&self) -> Candidate {
+        Candidate {
+            workspace: self.provider.workspace.clone(),
+            provider: self.provider.name.clone(),
+            served_name: self.served_name.to_owned(),
+        }
+    }
+
+    fn label(&self) -> String {
+        format!("{}/{}", self.provider.workspace, self.provider.name)
+    }
+}
+
+/// Wishes name providers as `workspace/provider`.
+fn put_first(servers: &mut [Server<'_>], order: &[String]) {
+    prefer(servers, order, |by| (&by.provider.workspace, by.provider.name.as_str()));
+}
+
 impl<'p> Served<'p> {
     fn new(providers: &'p [Arc<KeyedProvider>], catalogue: &'p Catalogue) -> Self {
-        let Catalogue { virtual_models: _, orders, adapters } = catalogue;
-        let mut models: HashMap<_, Vec<Server<'p>>> = HashMap::with_capacity(providers.len());
+        let mut models: HashMap<_, Servers<'p>> = HashMap::with_capacity(providers.len());
         for keyed in providers.iter().filter(|keyed| !keyed.provider.withheld) {
             let provider = &keyed.provider;
             for served in &provider.served {
-                models
-                    .entry((provider.workspace.as_str(), served.name.as_str()))
-                    .or_default()
-                    .push(Server { provider, served_name: &served.served_name });
+                let servers = models.entry((provider.workspace.as_str(), served.name.as_str())).or_default();
+                servers.all.push(Server { provider, served_name: &served.served_name });
             }
         }
-        for ProviderOrder { workspace, model, providers } in orders {
+        for ProviderOrder { workspace, model, providers } in &catalogue.orders {
             if let Some(servers) = models.get_mut(&(workspace.as_str(), model.as_str())) {
-                prefer(servers, providers, |by| (&by.provider.workspace, by.provider.name.as_str()));
+                put_first(&mut servers.all, providers);
+                servers.has_order = !providers.is_empty();
             }
         }
-        Self { adapters, models }
+        Self { catalogue, models }
     }
 
-    fn of(&self, workspace: &'p WorkspaceName, model: &'p str) -> &[Server<'p>] {
-        self.models.get(&(workspace.as_str(), model)).map(Vec::as_slice).unwrap_or_default()
+    fn of(&self, (workspace, name): (&'p WorkspaceName, &'p str)) -> Option<&Servers<'p>> {
+        self.models.get(&(workspace.as_str(), name))
     }
 
     fn route(&self, model: &'p VirtualRoute) -> ModelRoute {
-        let VirtualRoute { workspace, name, target, created, middleware } = model;
-        let own = self.of(workspace, name.as_str());
-        let servers = match target {
+        let VirtualRoute { workspace, name, target, created, middleware, routing, local_only: _ } = model;
+        let own = (workspace, name.as_str());
+        let leads_to = match target {
             // A gateway that knows no middleware must not serve it either.
-            _ if !middleware.is_empty() => &[],
-            Target::Own => own,
-            Target::Other(model) => self.of(model.workspace(workspace), model.name().as_str()),
-            Target::Nothing => &[],
+            _ if !middleware.is_empty() => None,
+            Target::Own => Some(own),
+            Target::Other(model) => Some((model.workspace(workspace), model.name().as_str())),
+            Target::Nothing => None,
         };
-        let candidates = servers.iter().map(|by| Candidate {
-            workspace: by.provider.workspace.clone(),
-            provider: by.provider.name.clone(),
-            served_name: by.served_name.to_owned(),
+        let servers = leads_to.and_then(|to| self.of(to));
+        let has_order = servers.is_some_and(|servers| servers.has_order);
+        let mut all = servers.map(|servers| servers.all.clone()).unwrap_or_default();
+        if let Some(wish) = routing {
+            put_first(&mut all, &wish.named(workspace));
+        }
+        let local_only = self.local_rule(model, leads_to).map(|by| LocalOnly {
+            by,
+            left_out: all.extract_if(.., |by| !by.provider.is_local()).map(|by| by.label()).collect(),
         });
-        // Upstream ids belong to the name they normalise to, wherever that leads.
-        let is_plain = *target == Target::Own && middleware.is_empty();
-        let adapters = own.iter().filter_map(|by| self.adapters.get(by.served_name));
-        let more: Vec<_> = adapters.flat_map(|names| names.within(workspace)).collect();
-        let ids = own.iter().map(|by| by.served_name.to_owned());
-        let aliases = (!is_plain || !more.is_empty()).then(|| ids.chain(more).collect());
+        let routing = match routing {
+            Some(wish) => {
+                wish.published(workspace, all.iter().map(|by| (&by.provider.workspace, &by.provider.name)))
+            }
+            None => unwritten(all.len(), has_order),
+        };
         ModelRoute {
             workspace: workspace.clone(),
             name: name.clone(),
             created: *created,
-            candidates: candidates.collect(),
-            aliases,
+            candidates: all.iter().map(Server::candidate).collect(),
+            aliases: self.aliases(model),
             middleware: middleware.clone(),
-            routing: Routing::default(),
+            routing,
+            local_only,
         }
+    }
+
+    /// Upstream ids belong to the name they normalise to, wherever that leads.
+    fn aliases(&self, model: &'p VirtualRoute) -> Option<Vec<String>> {
+        let VirtualRoute { workspace, name, target, middleware, .. } = model;
+        let own = self.of((workspace, name.as_str())).map(|servers| &*servers.all).unwrap_or_default();
+        let adapters = own.iter().filter_map(|by| self.catalogue.adapters.get(by.served_name));
+        let more: Vec<_> = adapters.flat_map(|names| names.within(workspace)).collect();
+        let ids = own.iter().map(|by| by.served_name.to_owned());
+        // What is left out for being hosted goes on meaning this model.
+        let is_open = || self.local_rule(model, Some((workspace, name.as_str()))).is_none();
+        let is_plain = *target == Target::Own && middleware.is_empty() && is_open();
+        (!is_plain || !more.is_empty()).then(|| ids.chain(more).collect())
+    }
+
+    /// What is marked as local only on the way: the name that is asked for, what it leads to, and where both are.
+    fn local_rule(
+        &self,
+        model: &VirtualRoute,
+        leads_to: Option<(&WorkspaceName, &str)>,
+    ) -> Option<LocalRule> {
+        let Catalogue { local_workspaces, local_models, .. } = self.catalogue;
+        let VirtualRoute { workspace, name, .. } = model;
+        let marked = |workspace: &WorkspaceName| {
+            local_workspaces.contains(workspace).then(|| LocalRule::Workspace(workspace.clone()))
+        };
+        if model.local_only {
+            return Some(LocalRule::VirtualModel(format!("{workspace}/{name}")));
+        }
+        let of_target = || {
+            let (workspace, name) = leads_to?;
+            let is_marked = !local_models.is_empty()
+                && ModelName::new(name).is_ok_and(|name| local_models.contains(&(workspace.clone(), name)));
+            if is_marked { Some(LocalRule::Model(format!("{workspace}/{name}"))) } else { marked(workspace) }
+        };
+        marked(workspace).or_else(of_target)
     }
 }
 

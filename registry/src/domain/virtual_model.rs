@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 use super::Reference;
 use super::document::Draft;
 use super::model::BackendFormat;
+use super::routing::RoutingWish;
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
 pub struct VirtualModelBody {
@@ -34,6 +35,12 @@ pub struct VirtualModelBody {
     pub post_response_middleware: Vec<MiddlewareCall>,
     #[schema(max_length = 255)]
     pub override_proxy: Option<String>,
+    /// Ours, as what follows: left out where it says nothing. How requests are spread over providers
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub routing: Option<RoutingWish>,
+    /// Its requests never go to a hosted provider
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub local_only: bool,
 }
 
 /// A model that middleware may choose.
@@ -85,6 +92,8 @@ pub struct VirtualRoute {
     pub created: u64,
     /// Plugins without which it must not be used.
     pub middleware: Vec<String>,
+    pub routing: Option<RoutingWish>,
+    pub local_only: bool,
 }
 
 /// Which model answers.

@@ -1,6 +1,8 @@
 //! Model entities: written by their owners, or made by discovery. Who serves them is `served`'s matter.
 
-use proto_shared::WorkspaceName;
+use std::collections::HashSet;
+
+use proto_shared::{ModelName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension};
 
 use super::documents::{self, CREATED_AT, DESCRIPTION, NAME, PROJECT, UPDATED_AT, WORKSPACE};
@@ -141,7 +143,7 @@ pub fn insert(
         let text = format!("Model with workspace '{workspace}' and name '{name}' already exists");
         return Err(Error::AlreadyExists(text));
     }
-    if body.model_providers.is_some() {
+    if body.model_providers.is_some() || body.local_only {
         write.touch_models()?;
     }
     get(write, workspace.as_str(), name.as_str())
@@ -175,7 +177,9 @@ pub fn update(
     write
         .prepare_cached("UPDATE models SET description = ?2, body = ?3, updated_us = ?4 WHERE seq = ?1")?
         .execute((before.seq, &model.description, to_json(&model.body)?, write.now().0))?;
-    if before.body.model_providers != model.body.model_providers {
+    let is_routed_otherwise = before.body.model_providers != model.body.model_providers
+        || before.body.local_only != model.body.local_only;
+    if is_routed_otherwise {
         write.touch_models()?;
     }
     get(write, before.workspace.as_str(), before.name.as_str())
@@ -184,12 +188,21 @@ pub fn update(
 /// Deletes it, whoever serves it. While somebody does, discovery makes it again when it looks next.
 pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {
     let model = document(write, workspace, name)?;
-    if model.body.model_providers.is_some() {
+    if model.body.model_providers.is_some() || model.body.local_only {
         write.touch_models()?;
     }
     served::forget(write, model.seq)?;
     write.prepare_cached("DELETE FROM models WHERE seq = ?1")?.execute([model.seq])?;
     Ok(())
+}
+
+/// Those whose requests never go to a hosted provider.
+pub fn local_only(connection: &Connection) -> Result<HashSet<(WorkspaceName, ModelName)>, Error> {
+    let models = connection
+        .prepare_cached("SELECT workspace, name FROM models WHERE json_extract(body, '$.local_only')")?
+        .query_map([], |row| Ok((parsed(row, 0)?, parsed(row, 1)?)))?
+        .collect::<Result<_, _>>()?;
+    Ok(models)
 }
 
 /// Which owners want which providers first.

@@ -17,7 +17,7 @@ use crate::error::Error;
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
-    status_message, created_us, updated_us, withheld, preset, backend, instances";
+    status_message, created_us, updated_us, withheld, preset, backend, instances, locality";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
@@ -67,6 +67,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
             replay: json(row, 17)?,
             preset: row.get(23)?,
             backend: json(row, 24)?,
+            locality: json_or_null(row, 26)?,
         },
         status: status.parse().unwrap_or(ProviderStatus::Unknown),
         status_message: row.get(19)?,
@@ -288,7 +289,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
              default_extra_body = :default_body, required_extra_body = :required_body, \
              default_extra_headers = :default_headers, required_extra_headers = :required_headers, \
              model_deployment_id = :deployment, timeouts = :timeouts, replay = :replay, \
-             preset = :preset, backend = :backend, \
+             preset = :preset, backend = :backend, locality = :locality, \
              instances = iif(host_url = :host_url, instances, NULL), \
              revision = revision + 1, route_generation = :generation, updated_us = :now WHERE seq = :seq",
         )?
@@ -309,6 +310,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
             ":replay": to_json(&spec.replay)?,
             ":preset": spec.preset,
             ":backend": to_json(&spec.backend)?,
+            ":locality": to_json_or_null(&spec.locality)?,
             ":generation": generation,
             ":now": write.now().0,
         })?;

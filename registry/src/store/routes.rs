@@ -7,7 +7,7 @@ use proto_shared::WorkspaceName;
 use rusqlite::Connection;
 
 use super::page::parsed;
-use super::{adapters, models, providers, secrets, virtual_models};
+use super::{adapters, models, providers, secrets, virtual_models, workspaces};
 use crate::domain::routes::{Catalogue, KeyedProvider};
 use crate::error::Error;
 
@@ -64,6 +64,8 @@ impl RouteCache {
             virtual_models: virtual_models::routes(connection)?,
             orders: models::orders(connection)?,
             adapters: adapters::names(connection)?,
+            local_workspaces: workspaces::local_only(connection)?,
+            local_models: models::local_only(connection)?,
         });
         self.catalogue = Some((of, Arc::clone(&catalogue)));
         Ok(catalogue)

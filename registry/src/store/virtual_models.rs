@@ -133,12 +133,14 @@ pub(super) fn provide_all(connection: &Connection) -> Result<(), rusqlite::Error
     Ok(())
 }
 
-/// All of them, newest first, as routing needs them.
+/// All of them, newest first, as routing needs them. Of most, which say nothing beyond their columns, no body is
+/// parsed; a body that only seems to say more does no harm.
 pub fn routes(connection: &Connection) -> Result<Vec<VirtualRoute>, Error> {
     let mut statement = connection.prepare_cached(
         "SELECT workspace, name, created_us, nullif(default_model_entity, workspace || '/' || name), \
-         CASE WHEN has_middleware THEN body END FROM virtual_models \
-         WHERE workspace IN (SELECT name FROM workspaces WHERE deleting_us IS NULL) ORDER BY seq DESC",
+         CASE WHEN has_middleware OR instr(body, '\"routing\":') \
+         OR instr(body, '\"local_only\":') THEN body END \
+         FROM virtual_models WHERE workspace IN (SELECT name FROM workspaces WHERE deleting_us IS NULL) ORDER BY seq DESC",
     )?;
     let rows = statement.query_map([], |row| Ok(decode_route(row)))?;
     let mut routes = Vec::new();
@@ -153,12 +155,14 @@ pub fn routes(connection: &Connection) -> Result<Vec<VirtualRoute>, Error> {
 }
 
 fn decode_route(row: &Row<'_>) -> rusqlite::Result<VirtualRoute> {
-    let body: Option<VirtualModelBody> = json_or_null(row, 4)?;
+    let body = json_or_null::<VirtualModelBody>(row, 4)?.unwrap_or_default();
     Ok(VirtualRoute {
         workspace: parsed(row, 0)?,
         name: parsed(row, 1)?,
         target: Target::read(row.get(3)?),
         created: Timestamp(row.get(2)?).seconds(),
-        middleware: body.map(|body| body.middleware()).unwrap_or_default(),
+        middleware: body.middleware(),
+        routing: body.routing,
+        local_only: body.local_only,
     })
 }

@@ -1,5 +1,7 @@
 //! Workspaces.
 
+use std::collections::HashSet;
+
 use proto_shared::WorkspaceName;
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -11,7 +13,7 @@ use crate::error::Error;
 
 /// There from the first start.
 const BUILT_IN: [&str; 2] = ["default", "system"];
-const COLUMNS: &str = "id, name, description, created_us, updated_us";
+const COLUMNS: &str = "id, name, description, created_us, updated_us, local_only";
 
 pub const LIST: ListRules = ListRules {
     default_sort: Sort::NEWEST_FIRST,
@@ -25,6 +27,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Workspace> {
         description: row.get(2)?,
         created: Timestamp(row.get(3)?),
         updated: Timestamp(row.get(4)?),
+        local_only: row.get(5)?,
     })
 }
 
@@ -35,9 +38,7 @@ pub fn list(connection: &Connection, request: &PageRequest) -> Result<Page<Works
 
 pub fn get(connection: &Connection, name: &str) -> Result<Workspace, Error> {
     connection
-        .prepare_cached(
-            "SELECT id, name, description, created_us, updated_us FROM workspaces WHERE name = ?1",
-        )?
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM workspaces WHERE name = ?1"))?
         .query_row([name], decode)
         .optional()?
         .ok_or_else(|| Error::NotFound(format!("Workspace '{name}' not found")))
@@ -81,14 +82,24 @@ fn leaving(name: &str) -> Error {
 }
 
 /// Changes what is given.
-pub fn update(write: &Write<'_>, name: &str, description: Option<&str>) -> Result<Workspace, Error> {
-    get(write, name)?;
+pub fn update(
+    write: &Write<'_>,
+    name: &str,
+    description: Option<&str>,
+    local_only: Option<bool>,
+) -> Result<Workspace, Error> {
+    let before = get(write, name)?;
     require_target(write, name)?;
+    let local_only = local_only.unwrap_or(before.local_only);
+    if local_only != before.local_only {
+        write.touch_models()?;
+    }
     write
         .prepare_cached(
-            "UPDATE workspaces SET description = coalesce(?2, description), updated_us = ?3 WHERE name = ?1",
+            "UPDATE workspaces SET description = coalesce(?2, description), local_only = ?3, updated_us = ?4 \
+             WHERE name = ?1",
         )?
-        .execute((name, description, write.now().0))?;
+        .execute((name, description, local_only, write.now().0))?;
     get(write, name)
 }
 
@@ -112,18 +123,33 @@ pub fn insert(
     write: &Write<'_>,
     name: &WorkspaceName,
     description: Option<&str>,
+    local_only: bool,
 ) -> Result<Workspace, Error> {
     if exists(write, name.as_str())? {
         return Err(Error::AlreadyExists(format!("Workspace '{name}' already exists")));
     }
     let id = write.new_id("workspace");
-    write.touch_routes()?;
+    if local_only {
+        write.touch_models()?
+    } else {
+        write.touch_routes().map(drop)?
+    }
     write
         .prepare_cached(
-            "INSERT INTO workspaces (id, name, description, created_us, updated_us) VALUES (?1, ?2, ?3, ?4, ?4)",
+            "INSERT INTO workspaces (id, name, description, local_only, created_us, updated_us) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?5)",
         )?
-        .execute((id.as_str(), name.as_str(), description, write.now().0))?;
+        .execute((id.as_str(), name.as_str(), description, local_only, write.now().0))?;
     get(write, name.as_str())
+}
+
+/// Those whose requests never go to a hosted provider.
+pub fn local_only(connection: &Connection) -> Result<HashSet<WorkspaceName>, Error> {
+    let workspaces = connection
+        .prepare_cached("SELECT name FROM workspaces WHERE local_only")?
+        .query_map([], |row| parsed(row, 0))?
+        .collect::<Result<_, _>>()?;
+    Ok(workspaces)
 }
 
 pub(super) fn insert_built_in(connection: &Connection) -> Result<(), rusqlite::Error> {

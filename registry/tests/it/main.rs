@@ -26,6 +26,7 @@ mod models;
 mod presets;
 mod providers;
 mod rotation;
+mod routing;
 mod secrecy;
 mod secrets;
 mod socket;

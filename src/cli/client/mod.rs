@@ -10,6 +10,7 @@ mod model;
 mod parse;
 mod prompt;
 mod provider;
+mod routing;
 mod secret;
 mod shared;
 mod virtual_model;
@@ -28,11 +29,12 @@ pub use fileset::{
 };
 pub use import::{ImportCommand, ImportGymArgs};
 pub use model::{AdapterCommand, AdapterFields, ModelCommand, ModelFields, ModelListing};
-pub use parse::{Comparison, Filter};
+pub use parse::{Comparison, Filter, Number};
 pub use prompt::{PromptCommand, PromptFields};
 pub use provider::{
     KeySource, PresetsArgs, ProviderCommand, ProviderCreateArgs, ProviderFields, ProviderWaitArgs,
 };
+pub use routing::{RouteArgs, SplitArgs};
 pub use secret::{SecretCommand, SecretFields, SecretValue};
 pub use shared::{
     Connection, Create, FarConnection, Listing, Named, Order, Output, Scope, Source, URL_DEFAULT, Update,

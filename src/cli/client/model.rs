@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::fields::About;
 use super::parse::json_object;
+use super::routing::{RouteArgs, SplitArgs};
 use super::shared::{Create, Listing, Named, Update};
 
 #[derive(Debug, Subcommand)]
@@ -28,6 +29,21 @@ Examples:
     /// Change what is named; the rest stays.
     #[command(after_help = "Example:\n  nimgate model update my-llama --description 'tuned in May'")]
     Update(Update<ModelFields>),
+    /// Split its requests over providers, for an A/B test; clients stay with one of them.
+    #[command(after_help = "\
+Examples:
+  nimgate model split my-llama arm-a=90 arm-b=10
+  nimgate model split my-llama arm-a=1 arm-b=1 --sticky session
+  nimgate model split my-llama --off                           (undo it)")]
+    Split(SplitArgs),
+    /// Say which of its providers gets a request; without a flag, show it.
+    #[command(after_help = "\
+Examples:
+  nimgate model route my-llama
+  nimgate model route my-llama --strategy prefix-affinity
+  nimgate model route my-llama --tier my-nim=0 --tier build=1  (build only when my-nim can't)
+  nimgate model route my-llama --off")]
+    Route(RouteArgs),
     /// Delete what is known about a model; providers go on serving it.
     #[command(after_help = "Example:\n  nimgate model delete my-llama")]
     Delete(Named),
@@ -68,6 +84,9 @@ pub struct ModelFields {
     /// Allow code that comes with its files to run
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub trust_remote_code: Option<bool>,
+    /// Never send a request for it to a hosted provider
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local_only: Option<bool>,
     #[command(flatten)]
     pub about: About,
 }

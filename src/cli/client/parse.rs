@@ -1,6 +1,7 @@
 //! Values of flags that have a form of their own.
 
 use proto_shared::backend::{BackendFormat, ReasoningReplay};
+use proto_shared::routing::{StickyKey, Strategy, TIER_MAX, WEIGHT_MAX};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
@@ -27,6 +28,13 @@ pub struct Pair {
     pub value: String,
 }
 
+/// `NAME=3`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Number {
+    pub name: String,
+    pub value: u32,
+}
+
 pub fn filter(text: &str) -> Result<Filter, String> {
     let usage = || format!("{text:?} is not FIELD=VALUE, FIELD~TEXT, FIELD>=VALUE or FIELD<=VALUE");
     let (field, rest) = text.find(['=', '~', '>', '<']).map(|at| text.split_at(at)).ok_or_else(usage)?;
@@ -51,6 +59,22 @@ pub fn pair(text: &str) -> Result<Pair, String> {
             Ok(Pair { name: name.to_owned(), value: value.to_owned() })
         }
         _ => Err(format!("{text:?} is not NAME=VALUE")),
+    }
+}
+
+pub fn share(text: &str) -> Result<Number, String> {
+    number(text, WEIGHT_MAX, "PROVIDER=SHARE, such as build=90")
+}
+
+pub fn tier(text: &str) -> Result<Number, String> {
+    number(text, TIER_MAX, "PROVIDER=TIER, such as build=0")
+}
+
+fn number(text: &str, max: u32, form: &str) -> Result<Number, String> {
+    let Pair { name, value } = pair(text).map_err(|_| format!("{text:?} is not {form}"))?;
+    match value.trim_end_matches('%').parse() {
+        Ok(value) if value <= max => Ok(Number { name, value }),
+        _ => Err(format!("{value:?} is not a whole number from 0 to {max}")),
     }
 }
 
@@ -81,6 +105,16 @@ pub fn backend_format(text: &str) -> Result<BackendFormat, String> {
 pub fn reasoning_replay(text: &str) -> Result<ReasoningReplay, String> {
     word(&text.to_ascii_lowercase())
         .ok_or_else(|| format!("{text:?} is none of auto, drop, think-tags, reasoning-content and reasoning"))
+}
+
+pub fn strategy(text: &str) -> Result<Strategy, String> {
+    word(text).ok_or_else(|| {
+        format!("{text:?} is none of least-busy, round-robin, weighted, priority and prefix-affinity")
+    })
+}
+
+pub fn sticky_key(text: &str) -> Result<StickyKey, String> {
+    word(text).ok_or_else(|| format!("{text:?} is none of auto, user, session and nothing"))
 }
 
 /// A word of the API, in which `-` may stand for `_`.
@@ -134,6 +168,18 @@ mod tests {
         assert_eq!(reasoning_replay("think-tags"), Ok(ReasoningReplay::ThinkTags));
         assert!(backend_format("grpc").unwrap_err().contains("anthropic-messages"));
         assert!(reasoning_replay("").is_err());
+    }
+
+    #[test]
+    fn a_share_is_a_whole_number_and_may_be_in_percent() {
+        assert_eq!(share("team/aa=90"), Ok(Number { name: "team/aa".into(), value: 90 }));
+        assert_eq!(share("aa=90%").map(|share| share.value), Ok(90));
+        for bad in ["aa", "aa=", "=1", "aa=-1", "aa=0.5", "aa=1000001"] {
+            assert!(share(bad).is_err(), "{bad}");
+        }
+        assert!(tier("aa=1001").is_err() && tier("aa=0").is_ok());
+        assert_eq!(strategy("prefix-affinity"), Ok(Strategy::PrefixAffinity));
+        assert!(strategy("best").unwrap_err().contains("least-busy") && sticky_key("cookie").is_err());
     }
 
     #[test]

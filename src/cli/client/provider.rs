@@ -142,6 +142,9 @@ pub struct ProviderFields {
     /// JSON object: where its Chat Completions stray from the rest, such as {"omit_fields": ["user"]}
     #[arg(long, value_name = "JSON", value_parser = json_object)]
     pub chat_traits: Option<Map<String, Value>>,
+    /// Whether what it is sent stays here, local or hosted; else its URL tells [default: local on private addresses]
+    #[arg(long, value_name = "local|hosted")]
+    pub locality: Option<String>,
     #[command(flatten)]
     pub about: About,
 }

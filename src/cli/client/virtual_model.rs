@@ -18,7 +18,7 @@ Examples:
   nimgate virtual-model list
   nimgate vm list --exclude-autoprovisioned --all-workspaces")]
     List(VirtualModelListing),
-    /// One virtual model.
+    /// One virtual model, and how its requests are spread.
     #[command(after_help = "Example:\n  nimgate virtual-model get chat")]
     Get(Named),
     /// Change what is named; the rest stays.
@@ -37,6 +37,9 @@ pub struct VirtualModelFields {
     /// Models it stands for; may be repeated
     #[arg(long, value_name = "MODEL", value_delimiter = ',')]
     pub models: Vec<String>,
+    /// Never send its requests to a hosted provider
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local_only: Option<bool>,
 }
 
 #[derive(Debug, Args)]

@@ -21,8 +21,11 @@ Examples:
     /// One workspace.
     #[command(after_help = "Example:\n  nimgate workspace get team-a")]
     Get(Named),
-    /// Change a workspace's description.
-    #[command(after_help = "Example:\n  nimgate workspace update team-a --description 'Models of team A'")]
+    /// Change what is named; the rest stays.
+    #[command(after_help = "\
+Examples:
+  nimgate workspace update team-a --description 'Models of team A'
+  nimgate workspace update team-a --local-only")]
     Update(Update<WorkspaceFields>),
     /// Delete a workspace and everything in it.
     #[command(after_help = "Example:\n  nimgate workspace delete team-a")]
@@ -34,6 +37,9 @@ pub struct WorkspaceFields {
     /// A note for people
     #[arg(long, value_name = "TEXT")]
     pub description: Option<String>,
+    /// Never send its requests to a hosted provider
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub local_only: Option<bool>,
 }
 
 #[derive(Debug, Args)]

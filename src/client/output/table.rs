@@ -29,7 +29,8 @@ impl Table {
         push(&self.text(shown.map_or(usize::MAX, |(_, columns)| usize::from(columns))))
     }
 
-    fn text(&self, available: usize) -> String {
+    /// With lines of at most so many columns.
+    pub fn text(&self, available: usize) -> String {
         let columns = self.rows.first().map_or(0, Vec::len);
         let width = |column: usize| {
             let cells = self.rows.iter().filter_map(|row| row.get(column));

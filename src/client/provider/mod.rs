@@ -56,6 +56,7 @@ impl Fields for ProviderFields {
             OF_PRESETS.iter().for_each(|field| body.remove(field));
         }
         body.text("preset", &self.preset);
+        body.text("locality", &self.locality);
         body.text("host_url", &self.url);
         body.text("api_key_secret_name", &self.secret);
         body.text("auth_header_format", &self.auth_header_format);

@@ -89,6 +89,7 @@ fn settings(value: &Value) -> Vec<(&'static str, String)> {
         ("name", of("name")),
         ("preset", of("preset")),
         ("url", of("host_url")),
+        ("locality", of("locality")),
         ("secret", secret),
         ("key sent as", of("auth_header_format")),
         ("speaks", of("backend_format")),

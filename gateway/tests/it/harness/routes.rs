@@ -30,6 +30,7 @@ impl Routes {
             installation: "fake".into(),
             generation: 0,
             workspaces: vec!["default".parse().unwrap()],
+            local_only: vec![],
             providers: vec![],
             models: vec![],
         })
@@ -67,6 +68,7 @@ impl Routes {
             origin: Default::default(),
             backend: Default::default(),
             ready: true,
+            local: false,
         };
         change(&mut provider);
         self.0.providers.push(provider);
@@ -88,6 +90,7 @@ impl Routes {
             aliases: None,
             middleware: vec![],
             routing: Default::default(),
+            local_only: None,
         });
         self
     }
@@ -95,6 +98,12 @@ impl Routes {
     /// The model that was last added, changed.
     pub fn but(mut self, change: impl FnOnce(&mut ModelRoute)) -> Self {
         change(self.0.models.last_mut().unwrap());
+        self
+    }
+
+    /// No request of the workspace goes to a hosted provider.
+    pub fn local_only(mut self) -> Self {
+        self.0.local_only.push("default".parse().unwrap());
         self
     }
 

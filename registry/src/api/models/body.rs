@@ -63,6 +63,8 @@ pub struct UpdateModel {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<bool>)]
     trust_remote_code: Option<Option<bool>>,
+    /// Ours. Whether requests for it never go to a hosted provider
+    local_only: Option<bool>,
 }
 
 /// Where the model can be reached without this gateway.
@@ -122,6 +124,9 @@ impl UpdateModel {
         set(&mut body.model_providers, self.model_providers.map(|list| list.filter(|list| !list.is_empty())));
         if let Some(trust) = self.trust_remote_code {
             body.trust_remote_code = trust.unwrap_or_default();
+        }
+        if let Some(local_only) = self.local_only {
+            body.local_only = local_only;
         }
     }
 }

@@ -33,6 +33,9 @@ pub struct ModelEntity {
     ownership: Option<Map<String, Value>>,
     /// Those that serve it, in the order in which they are tried.
     model_providers: Vec<String>,
+    /// Ours; left out where it is not.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    local_only: bool,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -81,6 +84,7 @@ impl ModelEntity {
             ownership: body.ownership,
             model_providers: served_by.into_iter().map(|by| by.provider).collect(),
             name: document.name.into(),
+            local_only: body.local_only,
         }
     }
 }

@@ -13,7 +13,7 @@ use super::BackendFields;
 use crate::api::body::{RequestBody, given};
 use crate::api::schema;
 use crate::domain::presets::{self, Preset};
-use crate::domain::provider::{Finding, GivenStatus};
+use crate::domain::provider::{Finding, GivenStatus, Locality};
 use crate::domain::{ProviderSpec, ProviderStatus, extra_headers};
 use crate::error::{Error, Issue};
 
@@ -63,6 +63,8 @@ pub struct ReplaceProvider {
     /// Ours. Fills in what is left out here; `GET /apis/models/v2/provider-presets` lists them
     #[schema(max_length = 63)]
     preset: Option<String>,
+    /// Whether what it is sent stays here; where it is left out, the URL tells
+    locality: Option<Locality>,
     #[serde(flatten)]
     backend: BackendFields,
 }
@@ -177,6 +179,7 @@ impl ReplaceProvider {
             timeouts: self.timeouts.map(UpstreamTimeouts::from).unwrap_or_default(),
             replay: self.replay.unwrap_or_default(),
             backend: self.backend.accept(preset)?,
+            locality: self.locality,
             preset: preset.map(|preset| preset.name.to_owned()),
         };
         Ok((spec, given))

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use super::backend::BackendFields;
 use super::body::{ReplayPolicy, ServedModelMapping};
 use crate::api::schema::AuthContext;
+use crate::domain::provider::Locality;
 use crate::domain::{self, ProviderStatus, presets};
 
 #[derive(Serialize, ToSchema)]
@@ -43,6 +44,8 @@ pub struct Provider {
     /// Ours, as what follows: left out where it says nothing
     #[serde(skip_serializing_if = "Option::is_none")]
     preset: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    locality: Option<Locality>,
     #[serde(flatten)]
     backend: BackendFields,
 }
@@ -85,6 +88,7 @@ impl From<domain::Provider> for Provider {
             replay: spec.replay,
             backend: BackendFields::showing(spec.backend, preset),
             preset: spec.preset,
+            locality: spec.locality,
         }
     }
 }

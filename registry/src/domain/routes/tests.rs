@@ -1,4 +1,8 @@
+use proto_shared::routing::Strategy;
+use serde_json::json;
+
 use super::*;
+use crate::domain::provider::Locality;
 use crate::domain::{EntityId, ServedModel, Timestamp};
 use crate::test_values::{provider_spec, workspace_name};
 
@@ -46,6 +50,8 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
         target: Target::read(entity.map(str::to_owned)),
         created: 5,
         middleware: Vec::new(),
+        routing: None,
+        local_only: false,
     }
 }
 
@@ -141,4 +147,126 @@ fn an_adapter_is_also_called_as_clients_of_the_platform_put_it_together() {
     assert_eq!(aliases(1), ["team--tuned", "tiny&adapters/team/tuned"]);
     assert_eq!(aliases(2), ["default--other", "team/tiny&adapters/default/other", "other"]);
     assert_eq!(candidates(&snapshot.models[0]), [("nim", "default--tuned")]);
+}
+
+fn wish(value: serde_json::Value) -> Option<crate::domain::routing::RoutingWish> {
+    Some(serde_json::from_value(value).unwrap())
+}
+
+#[test]
+fn without_a_word_requests_go_to_the_least_busy_and_an_order_is_kept_to() {
+    let order = |model: &str| ProviderOrder {
+        workspace: workspace_name("default"),
+        model: ModelName::new(model).unwrap(),
+        providers: vec!["default/new".into()],
+    };
+    let strategies = |orders| {
+        let snapshot = routes(vec![named("tiny", None), named("big", None)], orders);
+        [0, 1].map(|at| snapshot.models[at].routing.strategy)
+    };
+    assert_eq!(
+        strategies(vec![]),
+        [Strategy::LeastBusy, Strategy::Priority],
+        "one candidate needs no choice"
+    );
+    assert_eq!(strategies(vec![order("big")]), [Strategy::LeastBusy, Strategy::Priority]);
+    assert_eq!(strategies(vec![order("tiny")]), [Strategy::Priority, Strategy::Priority]);
+}
+
+#[test]
+fn a_written_routing_is_published_and_who_is_named_comes_first() {
+    let mut split = named("tiny", None);
+    split.routing = wish(json!({ "strategy": "weighted", "sticky": "session", "providers": [
+        { "provider": "new", "weight": 9 }, { "provider": "to-come", "weight": 1 }] }));
+    let snapshot = routes(vec![split], vec![]);
+    let tiny = &snapshot.models[0];
+    assert_eq!(candidates(tiny), [("new", "tiny"), ("old", "org/tiny")]);
+    assert_eq!(
+        serde_json::to_value(&tiny.routing).unwrap(),
+        json!({ "strategy": "weighted", "sticky": "session", "providers": [
+            { "workspace": "default", "provider": "new", "weight": 9 },
+            { "workspace": "default", "provider": "to-come", "weight": 1 },
+            { "workspace": "default", "provider": "old", "weight": 0 },
+        ] })
+    );
+}
+
+/// `big` is served by a hosted provider, `tiny` by that and by a local one.
+fn with_boundary(model: VirtualRoute, mark: impl FnOnce(&mut Catalogue)) -> ModelRoute {
+    let hosted = provider(2, "hosted", &[("tiny", "tiny"), ("big", "big")], ProviderStatus::Ready);
+    let mut local = provider(1, "nim", &[("tiny", "tiny")], ProviderStatus::Ready);
+    Arc::get_mut(&mut local).unwrap().provider.spec = provider_spec("http://127.0.0.1:8000");
+    let mut catalogue = Catalogue { virtual_models: vec![model], ..Catalogue::default() };
+    mark(&mut catalogue);
+    snapshot("i", 7, vec![workspace_name("default")], &[hosted, local], &catalogue).models.remove(0)
+}
+
+#[test]
+fn what_is_marked_local_only_anywhere_on_the_way_leaves_out_hosted_providers() {
+    let (default, team) = (workspace_name("default"), workspace_name("team"));
+    let tiny = || (default.clone(), ModelName::new("tiny").unwrap());
+    let chat = || in_workspace("team", "chat", Some("default/tiny"));
+    let model = LocalRule::Model("default/tiny".into());
+    let marked = [
+        (VirtualRoute { local_only: true, ..chat() }, None, LocalRule::VirtualModel("team/chat".into())),
+        (chat(), Some(&team), LocalRule::Workspace(team.clone())),
+        (chat(), Some(&default), LocalRule::Workspace(default.clone())),
+        (chat(), None, model.clone()),
+        (named("tiny", None), None, model.clone()),
+    ];
+    for (route, workspace, by) in marked {
+        let route = with_boundary(route, |catalogue| {
+            catalogue.local_workspaces = workspace.into_iter().cloned().collect();
+            catalogue.local_models.extend((by == model).then(tiny));
+        });
+        assert_eq!(candidates(&route), [("nim", "tiny")], "{by}");
+        assert_eq!(route.local_only, Some(LocalOnly { by, left_out: vec!["default/hosted".into()] }));
+        assert!(route.routing.is_default(), "one candidate needs no choice");
+    }
+    let open = with_boundary(chat(), |_| {});
+    assert_eq!((open.candidates.len(), open.local_only), (2, None));
+}
+
+#[test]
+fn a_model_that_only_hosted_providers_serve_keeps_its_ids_and_says_whom_it_lost() {
+    let marked = VirtualRoute { local_only: true, ..named("big", None) };
+    let route = with_boundary(marked, |_| {});
+    assert!(route.candidates.is_empty());
+    assert_eq!(route.local_only.map(|rule| rule.left_out), Some(vec!["default/hosted".to_owned()]));
+    assert_eq!(route.aliases, Some(vec!["big".to_owned()]), "its upstream ids must not lead past it");
+}
+
+#[test]
+fn workspaces_that_are_local_only_and_local_providers_are_told_to_gateways() {
+    let local_workspaces = HashSet::from([workspace_name("default"), workspace_name("gone")]);
+    let catalogue = Catalogue { local_workspaces, ..Catalogue::default() };
+    let mut owned = provider(1, "said", &[], ProviderStatus::Ready);
+    Arc::get_mut(&mut owned).unwrap().provider.spec.locality = Some(Locality::Local);
+    let providers = [owned, provider(2, "named", &[], ProviderStatus::Ready)];
+    let snapshot = snapshot("i", 7, vec![workspace_name("default")], &providers, &catalogue);
+    assert_eq!(snapshot.local_only, [workspace_name("default")]);
+    assert_eq!(snapshot.providers.iter().map(|p| p.local).collect::<Vec<_>>(), [true, false]);
+}
+
+#[test]
+fn a_provider_is_local_by_its_owners_word_or_where_we_run_it_or_by_the_form_of_its_address() {
+    for (url, locality, runs_here, expected) in [
+        ("http://127.0.0.1:8000", None, false, true),
+        ("http://localhost:8000", None, false, true),
+        ("http://10.1.2.3", None, false, true),
+        ("http://[fd00::1]:8000", None, false, true),
+        ("http://nim:8000", None, false, false),
+        ("https://api.example", None, false, false),
+        ("http://8.8.8.8", None, false, false),
+        ("http://node-7:8000", None, true, true),
+        ("http://nim:8000", Some(Locality::Local), false, true),
+        ("http://127.0.0.1:8000", Some(Locality::Hosted), false, false),
+    ] {
+        let mut keyed = provider(1, "it", &[], ProviderStatus::Ready);
+        let provider = &mut Arc::get_mut(&mut keyed).unwrap().provider;
+        provider.spec = provider_spec(url);
+        provider.spec.locality = locality;
+        provider.instances.extend(runs_here.then(|| provider.spec.host_url.clone()));
+        assert_eq!(keyed.route().local, expected, "{url} {locality:?}");
+    }
 }

@@ -142,6 +142,7 @@ fn make_provider(write: &Write<'_>, deployment: &Deployment, host_url: HostUrl) 
         replay: Replay::Safe,
         preset: None,
         backend: Backend::default(),
+        locality: None,
     };
     let first = ProviderName::new(name.as_str()).map_err(|reason| Error::refused("name", reason))?;
     let is_taken = providers::find(write, workspace.as_str(), first.as_str())?.is_some();

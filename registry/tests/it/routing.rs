@@ -1,0 +1,152 @@
+//! How requests are spread, and where they may go: as it is written, shown, and published.
+
+use proto_shared::routing::Strategy;
+use proto_shared::{LocalRule, ModelRoute, RouteSnapshot};
+use serde_json::{Value, json};
+
+use crate::fake_provider::FakeProvider;
+use crate::harness::{Harness, MODELS, PROVIDERS, WORKSPACES};
+
+const VIRTUAL: &str = "/apis/inference-gateway/v2/workspaces/default/virtual-models";
+
+/// Two providers of one model, on loopback; the fakes live as long as they are held.
+async fn two_arms() -> (Harness, [FakeProvider; 2]) {
+    let h = Harness::start().await;
+    let fakes = [FakeProvider::listing(&["tiny"]).await, FakeProvider::listing(&["tiny"]).await];
+    for (name, fake) in ["arm-a", "arm-b"].into_iter().zip(&fakes) {
+        h.post(PROVIDERS, json!({ "name": name, "host_url": fake.url() })).await.expect(201);
+        h.provider_where(name, |provider| provider["status"] == "READY").await;
+    }
+    (h, fakes)
+}
+
+fn tiny(snapshot: &RouteSnapshot) -> &ModelRoute {
+    snapshot.models.iter().find(|model| model.name.as_str() == "tiny").unwrap()
+}
+
+async fn published(h: &Harness, generation: Option<u64>) -> ModelRoute {
+    let generation = generation.expect("the answer names the generation that holds the change");
+    let snapshot = h.snapshot_where(|snapshot| snapshot.generation >= generation).await;
+    tiny(&snapshot).clone()
+}
+
+fn names(route: &ModelRoute) -> Vec<&str> {
+    route.candidates.iter().map(|candidate| candidate.provider.as_str()).collect()
+}
+
+#[tokio::test]
+async fn a_routing_is_kept_as_written_published_and_taken_back() {
+    let (h, _fakes) = two_arms().await;
+    let path = format!("{VIRTUAL}/tiny");
+    let plain = h.get(&path).await.expect(200).body;
+    assert!(plain.get("routing").is_none() && plain.get("local_only").is_none(), "{plain}");
+
+    let split = json!({ "strategy": "weighted", "sticky": "user", "providers": [
+        { "provider": "arm-b", "weight": 90 }, { "provider": "default/arm-a", "weight": 10 }] });
+    let changed = h.patch(&path, json!({ "routing": split })).await.expect(200);
+    assert_eq!((&changed.body["routing"], &changed.body["autoprovisioned"]), (&split, &json!(false)));
+    let route = published(&h, changed.generation()).await;
+    assert_eq!((route.routing.strategy, names(&route)), (Strategy::Weighted, vec!["arm-b", "arm-a"]));
+    assert_eq!(route.routing.providers.iter().map(|share| share.weight).collect::<Vec<_>>(), [90, 10]);
+
+    let other = h.patch(&path, json!({ "default_model_entity": "default/tiny" })).await.expect(200);
+    assert_eq!(other.body["routing"], split, "what is not sent stays");
+    let off = h.patch(&path, json!({ "routing": null, "autoprovisioned": true })).await.expect(200);
+    assert_eq!(off.body.get("routing"), None);
+    let route = published(&h, off.generation()).await;
+    assert_eq!((route.routing.strategy, names(&route)), (Strategy::LeastBusy, vec!["arm-a", "arm-b"]));
+}
+
+#[tokio::test]
+async fn an_order_that_the_owner_of_a_model_wrote_is_a_priority() {
+    let (h, _fakes) = two_arms().await;
+    let path = format!("{MODELS}/tiny");
+    let ordered = h.patch(&path, json!({ "model_providers": ["default/arm-b"] })).await.expect(200);
+    let route = published(&h, ordered.generation()).await;
+    assert_eq!((route.routing.is_default(), names(&route)), (true, vec!["arm-b", "arm-a"]));
+}
+
+#[tokio::test]
+async fn a_routing_may_name_who_is_still_to_come() {
+    let h = Harness::start().await;
+    let routing = json!({ "strategy": "priority", "providers": [{ "provider": "team/later", "tier": 0 }] });
+    let made = h.post(VIRTUAL, json!({ "name": "tiny", "routing": routing })).await.expect(201);
+    let route = published(&h, made.generation()).await;
+    assert_eq!((route.routing.providers.len(), route.candidates.len()), (1, 0));
+}
+
+#[tokio::test]
+async fn every_fault_of_a_routing_is_told_with_its_place() {
+    let h = Harness::start().await;
+    let part = |more: Value| {
+        let mut part = json!({ "provider": "arm-a" });
+        part.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        json!({ "strategy": "weighted", "providers": [part] })
+    };
+    for (routing, place) in [
+        (json!({}), "strategy"),
+        (json!({ "strategy": "fastest" }), "strategy"),
+        (json!({ "strategy": "least_busy", "sticky": "cookie" }), "sticky"),
+        (part(json!({ "weight": -1 })), "weight"),
+        (part(json!({ "weight": 1_000_001 })), "weight"),
+        (part(json!({ "weight": 0.5 })), "weight"),
+        (part(json!({ "tier": 1_001 })), "tier"),
+        (part(json!({ "provider": "No Name" })), "provider"),
+        (part(json!({ "provider": null })), "provider"),
+        (part(json!({ "weight": 0 })), "providers"),
+        (
+            json!({ "strategy": "priority", "providers": [{ "provider": "aa" }, { "provider": "aa" }] }),
+            "provider",
+        ),
+    ] {
+        let refused = h.post(VIRTUAL, json!({ "name": "tiny", "routing": routing })).await.expect(422);
+        let loc = refused.body["detail"][0]["loc"].as_array().unwrap().clone();
+        assert_eq!((&loc[1], loc.last().unwrap()), (&json!("routing"), &json!(place)), "{routing}: {loc:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_local_only_has_no_hosted_candidate_from_the_next_generation_on() {
+    let (h, fakes) = two_arms().await;
+    let hosted = json!({ "host_url": fakes[1].url(), "locality": "hosted" });
+    let changed = h.put(&format!("{PROVIDERS}/arm-b"), hosted).await.expect(200);
+    assert_eq!(changed.body["locality"], "hosted");
+    let shown = h.get(&format!("{PROVIDERS}/arm-a")).await.expect(200).body;
+    assert_eq!(shown.get("locality"), None, "left out where nobody said it");
+
+    let (workspace, model) = (format!("{WORKSPACES}/default"), format!("{MODELS}/tiny"));
+    let by_workspace = LocalRule::Workspace("default".parse().unwrap());
+    let by_name = LocalRule::VirtualModel("default/tiny".into());
+    let by_model = LocalRule::Model("default/tiny".into());
+    let virtual_model = format!("{VIRTUAL}/tiny");
+    for (path, is_put, rule) in
+        [(&workspace, true, by_workspace), (&model, false, by_model), (&virtual_model, false, by_name)]
+    {
+        let mark = async |on: bool| {
+            let body = json!({ "local_only": on });
+            if is_put { h.put(path, body).await } else { h.patch(path, body).await }.expect(200)
+        };
+        let marked = mark(true).await;
+        assert_eq!(marked.body["local_only"], true, "{path}");
+        let route = published(&h, marked.generation()).await;
+        assert_eq!(names(&route), ["arm-a"], "{path}");
+        let local_only = route.local_only.unwrap();
+        assert_eq!((local_only.by, local_only.left_out), (rule, vec!["default/arm-b".to_owned()]));
+        let open = mark(false).await;
+        assert_eq!(open.body.get("local_only"), None, "{path}");
+        let route = published(&h, open.generation()).await;
+        assert_eq!((names(&route).len(), route.local_only), (2, None), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_workspace_is_local_only_from_its_first_moment() {
+    let h = Harness::start().await;
+    let made = h.post(WORKSPACES, json!({ "name": "sealed", "local_only": true })).await.expect(201);
+    let generation = made.generation().unwrap();
+    let snapshot = h.snapshot_where(|snapshot| snapshot.generation >= generation).await;
+    assert_eq!(snapshot.local_only.iter().map(|name| name.as_str()).collect::<Vec<_>>(), ["sealed"]);
+    let told = h.put(&format!("{WORKSPACES}/sealed"), json!({ "description": "x" })).await.expect(200);
+    assert_eq!(told.body["local_only"], true, "what is not sent stays");
+    h.post(PROVIDERS, json!({ "name": "aa", "host_url": "http://h", "locality": "near" })).await.expect(422);
+}

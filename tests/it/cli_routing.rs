@@ -1,0 +1,121 @@
+//! How a model's requests are spread, and where they may go, from the command line.
+
+use integration_tests::client::chat_body;
+use nim_sim::{Sim, SimOptions};
+use serde_json::json;
+
+use crate::at::At;
+
+/// Providers of one model, named `arm-a`, `arm-b`, …
+async fn arms(count: usize) -> (At, Vec<Sim>) {
+    let at = At::start().await;
+    let mut sims = Vec::new();
+    for name in ["arm-a", "arm-b", "arm-c"].into_iter().take(count) {
+        let sim = Sim::start(SimOptions::default()).await.unwrap();
+        at.done(&format!("provider create {name} --url {}", sim.url())).await;
+        sims.push(sim);
+    }
+    (at, sims)
+}
+
+#[tokio::test]
+async fn a_split_is_made_shown_and_taken_back() {
+    let (at, _sims) = arms(3).await;
+    let made = at.done("model split sim-echo-8b arm-a=90 arm-b=10").await;
+    for line in ["arm-a     90 %", "arm-b     10 %", "arm-c     0 %"] {
+        assert!(made.contains(line), "{made}");
+    }
+    for (word, line) in
+        [("sticky", "x-session-id"), ("pin", "/provider/arm-b/-/v1"), ("see", "vm get sim-echo-8b")]
+    {
+        assert!(made.contains(word) && made.contains(line), "no {line} in {made}");
+    }
+    let stored = at.json("vm get sim-echo-8b").await;
+    assert_eq!(stored["autoprovisioned"], false);
+    let split = json!({"strategy": "weighted", "providers": [
+        {"provider": "arm-a", "weight": 90}, {"provider": "arm-b", "weight": 10}]});
+    assert_eq!(stored["routing"], split);
+    let shown = at.done("vm get sim-echo-8b").await;
+    assert!(shown.contains("weighted") && shown.contains("arm-a     90 %"), "{shown}");
+    assert!(at.done("vm list").await.contains("weighted"));
+
+    at.done("model split default/sim-echo-8b arm-a=1 arm-b=1 --sticky session").await;
+    at.done("model split sim-echo-8b arm-a=1 arm-b=3").await;
+    assert_eq!(
+        at.json("vm get sim-echo-8b").await["routing"]["sticky"],
+        "session",
+        "what is not named stays"
+    );
+
+    let off = at.done("model split sim-echo-8b --off").await;
+    assert!(off.contains("least busy"), "{off}");
+    let stored = at.json("vm get sim-echo-8b").await;
+    assert_eq!((&stored["autoprovisioned"], stored.get("routing")), (&json!(true), None), "as it was before");
+}
+
+#[tokio::test]
+async fn who_is_named_and_gets_nothing_is_warned_of() {
+    let (at, _sims) = arms(1).await;
+    let other =
+        Sim::start(SimOptions { models: vec!["other".into()], ..SimOptions::default() }).await.unwrap();
+    at.done(&format!("provider create busy --url {}", other.url())).await;
+    let ended = at.run("model split sim-echo-8b arm-a=1 busy=1 later=2").await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("no provider later"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("busy does not serve default/sim-echo-8b now (READY)"), "{}", ended.stderr);
+    assert!(
+        ended.stdout.contains("later     50 %") && ended.stdout.contains("is not there"),
+        "{}",
+        ended.stdout
+    );
+}
+
+#[tokio::test]
+async fn tiers_name_who_stands_in_for_whom() {
+    let (at, _sims) = arms(2).await;
+    let made = at.done("model route sim-echo-8b --tier arm-b=0 --tier arm-a=1").await;
+    assert!(made.contains("arm-b     0") && made.contains("arm-a     1"), "{made}");
+    let routing = &at.json("vm get sim-echo-8b").await["routing"];
+    assert_eq!((&routing["strategy"], &routing["providers"][1]["tier"]), (&json!("priority"), &json!(1)));
+    at.done("model route sim-echo-8b --strategy prefix-affinity --sticky session").await;
+    let asked = at.done("model route sim-echo-8b").await;
+    assert!(asked.contains("prompt or session"), "{asked}");
+    at.done("model route sim-echo-8b --off").await;
+    for (line, code, says) in [
+        ("model split sim-echo-8b", 2, "PROVIDER=SHARE"),
+        ("model split sim-echo-8b arm-a=1 --off", 2, "--off"),
+        ("model split sim-echo-8b arm-a=lots", 2, "whole number"),
+        ("model split sim-echo-8b arm-a=1 arm-a=2", 1, "named twice"),
+        ("model split nobody arm-a=1", 1, "nimgate model list"),
+        ("model route sim-echo-8b --strategy fastest", 2, "least-busy"),
+        ("model route sim-echo-8b --sticky user", 2, "--strategy"),
+    ] {
+        let said = at.fails(line, code).await;
+        assert!(said.contains(says), "{line}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_local_only_is_refused_rather_than_sent_to_a_hosted_provider() {
+    let (at, sims) = arms(2).await;
+    at.done("provider update arm-b --locality hosted").await;
+    assert!(at.done("provider get arm-b").await.contains("hosted"));
+    at.done("workspace update default --local-only").await;
+    assert_eq!(at.json("workspace get default").await["local_only"], true);
+    for _ in 0..8 {
+        at.done("chat sim-echo-8b Hello").await;
+    }
+    let path = "/v2/workspaces/default/inference/gateway/provider/arm-b/-/v1/chat/completions";
+    let refused = at.gateway.post(path, &chat_body("sim-echo-8b", "hi")).await.unwrap();
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (403, &json!("local_only")));
+    assert!(refused.text().contains("workspace default"), "{}", refused.text());
+
+    at.done("provider delete arm-a").await;
+    let refused = at.gateway.post("/v1/chat/completions", &chat_body("sim-echo-8b", "hi")).await.unwrap();
+    assert_eq!((refused.status.as_u16(), &refused.json()["error"]["code"]), (403, &json!("local_only")));
+    assert!(refused.text().contains("default/arm-b"), "{}", refused.text());
+    let came: Vec<_> = sims[1].requests().iter().map(|request| request.path().to_owned()).collect();
+    assert!(!came.iter().any(|path| path.contains("chat")), "{came:?}");
+    at.done("workspace update default --local-only=false").await;
+    at.done("chat sim-echo-8b Hello").await;
+}
