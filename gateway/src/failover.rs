@@ -2,9 +2,12 @@
 //!
 //! The rules: a request of which nothing reached an upstream may go anywhere. One that may have
 //! arrived is sent again only where that is harmless: to providers marked so, or with a safe method.
-//! A time-out is never sent again: the upstream may still be working on it.
+//! A time-out may have arrived, whatever was written: the upstream may still be working on it.
+//!
+//! An answer that says "too busy" or "I failed" is one: nothing of it was delivered and nothing is under way, so
+//! somebody else may be asked. What a server between says of the one behind it (502, 504) leaves that open.
 
-use http::Method;
+use http::{Method, StatusCode};
 
 use crate::engine::NoAnswer;
 use crate::engine::UpError;
@@ -36,12 +39,14 @@ pub enum Verdict {
 }
 
 pub fn verdict(attempt: &Attempt<'_>) -> Verdict {
+    let harmless = attempt.provider_replay_safe || is_safe(attempt.method);
     let error = match attempt.failure {
+        // Where it was asked is given up on, and so told to stop.
+        NoAnswer::Timeout if harmless && attempt.replayable => return Verdict::NextCandidate,
         NoAnswer::Timeout => return Verdict::TimedOut,
         NoAnswer::Up(error) => error,
     };
     let arrived = attempt.wrote && error != UpError::NotProcessed;
-    let harmless = attempt.provider_replay_safe || is_safe(attempt.method);
     if attempt.replayable && (!arrived || (harmless && error == UpError::Cut)) {
         return if attempt.reused { Verdict::FreshConnection } else { Verdict::NextCandidate };
     }
@@ -52,8 +57,17 @@ pub fn verdict(attempt: &Attempt<'_>) -> Verdict {
     }
 }
 
+/// Whether an answer of this status is worth less than somebody else's, before any of it went down.
+pub fn passes_over(status: StatusCode, harmless: bool) -> bool {
+    match status.as_u16() {
+        429 | 500 | 503 | 529 => true,
+        502 | 504 => harmless,
+        _ => false,
+    }
+}
+
 /// Safe methods (RFC 9110, section 9.2.1): executing one twice changes nothing.
-fn is_safe(method: &Method) -> bool {
+pub fn is_safe(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
@@ -86,13 +100,28 @@ mod tests {
         assert_eq!(verdict(&Attempt { reused: true, ..BASE }), Verdict::Ambiguous);
         assert_eq!(
             verdict(&Attempt { failure: NoAnswer::Timeout, provider_replay_safe: true, ..BASE }),
-            Verdict::TimedOut
+            Verdict::NextCandidate
         );
+        assert_eq!(verdict(&Attempt { failure: NoAnswer::Timeout, ..BASE }), Verdict::TimedOut);
         let broken = NoAnswer::Up(UpError::Broken("x"));
         assert_eq!(
             verdict(&Attempt { failure: broken, provider_replay_safe: true, ..BASE }),
             Verdict::Broken("x")
         );
+    }
+
+    #[test]
+    fn answers_that_say_busy_or_failed_are_passed_over_and_what_is_the_clients_fault_is_not() {
+        let status = |status| StatusCode::from_u16(status).unwrap();
+        for passed in [429, 500, 503, 529] {
+            assert!(passes_over(status(passed), false), "{passed}");
+        }
+        for unclear in [502, 504] {
+            assert!(passes_over(status(unclear), true) && !passes_over(status(unclear), false), "{unclear}");
+        }
+        for final_word in [200, 400, 401, 403, 404, 413, 422, 501] {
+            assert!(!passes_over(status(final_word), true), "{final_word}");
+        }
     }
 
     #[test]

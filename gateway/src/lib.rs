@@ -27,6 +27,7 @@ pub mod route;
 pub mod server;
 mod tls;
 pub mod upstream;
+mod uptime;
 
 pub use config::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 pub use server::{Gateway, HAND_OVER_OVERLAP, Handle, StartError};

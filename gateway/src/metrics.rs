@@ -56,9 +56,11 @@ pub enum AttemptResult {
     ConnectFailed,
     StaleConnection,
     NoAnswer,
+    /// An answer that another address was asked to better.
+    PassedOver,
 }
 
-const ATTEMPTS: [&str; 4] = ["answered", "connect_failed", "stale_connection", "no_answer"];
+const ATTEMPTS: [&str; 5] = ["answered", "connect_failed", "stale_connection", "no_answer", "passed_over"];
 
 /// Seconds: from a cached token to a long prefill.
 const TIME_BUCKETS_S: [f64; 14] =

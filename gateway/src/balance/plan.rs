@@ -47,27 +47,48 @@ pub struct Plan {
     /// By tier.
     order: Box<[usize]>,
     hashes: Box<[u64]>,
+    /// The arm of each candidate, and its place there.
+    seats: Box<[(u16, u16)]>,
     turn: AtomicU64,
 }
 
 impl Plan {
     /// Candidates beyond [`CANDIDATES_MAX`] are never chosen.
     pub fn new(strategy: Strategy, arms: &[Arm]) -> Self {
-        let mut hashes = Vec::new();
-        let built = arms.iter().map(|arm| {
+        let (mut hashes, mut seats) = (Vec::new(), Vec::new());
+        let built = arms.iter().enumerate().map(|(at, arm)| {
             let mut candidates = Set::default();
             let own = hash::bytes(arm.label.as_bytes());
-            for url in &arm.addresses {
+            for (place, url) in arm.addresses.iter().enumerate() {
                 candidates.insert(hashes.len());
                 hashes.push(hash::pair(own, hash::bytes(url.as_bytes())));
+                seats.push((at as u16, place as u16));
             }
             BuiltArm { hash: own, weight: arm.weight, tier: arm.tier, candidates }
         });
         let built: Box<[_]> = built.collect();
         hashes.truncate(CANDIDATES_MAX);
+        seats.truncate(CANDIDATES_MAX);
         let mut order: Vec<usize> = (0..built.len()).collect();
         order.sort_by_key(|arm| built.get(*arm).map(|arm| arm.tier));
-        Self { strategy, arms: built, order: order.into(), hashes: hashes.into(), turn: AtomicU64::new(0) }
+        Self {
+            strategy,
+            arms: built,
+            order: order.into(),
+            hashes: hashes.into(),
+            seats: seats.into(),
+            turn: AtomicU64::new(0),
+        }
+    }
+
+    /// The arm of a candidate, and its place among the addresses there.
+    pub fn seat(&self, candidate: usize) -> Option<(usize, usize)> {
+        self.seats.get(candidate).map(|(arm, place)| (usize::from(*arm), usize::from(*place)))
+    }
+
+    /// All addresses of one arm.
+    pub fn arm(&self, arm: usize) -> Set {
+        self.arms.get(arm).map(|arm| arm.candidates).unwrap_or_default()
     }
 
     pub fn strategy(&self) -> Strategy {

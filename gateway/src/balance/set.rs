@@ -79,6 +79,13 @@ impl Set {
         self
     }
 
+    pub fn without(mut self, other: Self) -> Self {
+        for (word, other) in self.0.iter_mut().zip(other.0) {
+            *word &= !other;
+        }
+        self
+    }
+
     pub fn or(mut self, other: Self) -> Self {
         for (word, other) in self.0.iter_mut().zip(other.0) {
             *word |= other;
@@ -131,6 +138,7 @@ mod tests {
             prop_assert_eq!(set.nth(model.len() as u32), None);
             let even = set.filter(|index| index % 2 == 0);
             prop_assert!(even.iter().eq(model.iter().copied().filter(|index| index % 2 == 0)));
+            prop_assert_eq!(set.without(even), set.filter(|index| index % 2 == 1));
             prop_assert_eq!((set.and(even), set.or(even)), (even, set));
         }
     }

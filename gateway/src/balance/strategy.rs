@@ -6,6 +6,9 @@ use super::hash::{GOLDEN, below, pair, unit};
 use super::set::Set;
 use super::{Fleet, Work};
 
+/// Times below this are all the same: they are the network's, and say nothing about how fast a model is.
+const FIRST_BYTE_LEAST_US: u32 = 20_000;
+
 /// How far above the mean of all the load of a candidate may be that a key leads to: 5/4.
 const BOUND: (u64, u64) = (5, 4);
 
@@ -44,7 +47,7 @@ pub(super) fn least_busy(from: Set, fleet: &impl Fleet, random: impl FnOnce() ->
 /// the other's: a new address gets its share, and not everything at once.
 fn is_less_busy(one: Work, other: Work) -> bool {
     let queue = |work: Work| u128::from(work.in_flight) + u128::from(work.waiting) + 1;
-    let square = |us: u32| u128::from(us) * u128::from(us);
+    let square = |us: u32| u128::from(us.max(FIRST_BYTE_LEAST_US)).pow(2);
     match (one.first_byte_us, other.first_byte_us) {
         (Some(fast), Some(slow)) => queue(one) * square(fast) < queue(other) * square(slow),
         _ => queue(one) < queue(other),
@@ -98,15 +101,17 @@ pub(super) fn spread(turn: u64, total: u64) -> u64 {
 mod tests {
     use super::*;
 
-    const IDLE: Work = Work { in_flight: 0, waiting: 0, first_byte_us: Some(1_000) };
+    const IDLE: Work = Work { in_flight: 0, waiting: 0, first_byte_us: Some(100_000) };
 
     #[test]
     fn who_should_answer_sooner_is_less_busy() {
-        let slow = Work { first_byte_us: Some(2_000), ..IDLE };
+        let slow = Work { first_byte_us: Some(200_000), ..IDLE };
         let with = |in_flight, waiting| Work { in_flight, waiting, ..IDLE };
         assert!(is_less_busy(with(2, 0), slow) && !is_less_busy(with(3, 0), slow));
         assert!(is_less_busy(slow, with(3, 2)), "what waits elsewhere counts");
         assert!(!is_less_busy(IDLE, IDLE));
+        let near = |us| Work { first_byte_us: Some(us), ..IDLE };
+        assert!(!is_less_busy(near(100), near(9_000)), "differences of the network don't count");
     }
 
     #[test]

@@ -5,10 +5,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::app::App;
+use super::down::RequestView;
 use super::plan::Body;
+use crate::balance::{Key, Plan, SESSION_HEADER};
 use crate::body::ModelRewrite;
 use crate::refusal::Refusal;
-use crate::route::{ModelEntry, ModelQuery, Provider, resolve_model, resolve_provider};
+use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
 
 /// Who may serve it.
 pub enum Choice {
@@ -17,6 +19,37 @@ pub enum Choice {
 }
 
 impl Choice {
+    /// Which address is next.
+    pub fn plan(&self) -> &Plan {
+        match self {
+            Self::Provider(provider) => &provider.plan,
+            Self::Model(entry) => &entry.plan,
+        }
+    }
+
+    /// What requests have in common that belong together, when that counts for this choice.
+    pub fn key(&self, request: RequestView<'_>, body: &Body<'_>) -> Option<u64> {
+        let Self::Model(entry) = self else { return None };
+        if entry.sought.is_nothing() || entry.plan.candidates().count() < 2 {
+            return None;
+        }
+        let body = match body {
+            Body::Json(bytes, _) | Body::Whole(bytes) => Some(&***bytes),
+            Body::Empty | Body::Stream { .. } => None,
+        };
+        entry.sought.key(request.fields.get(SESSION_HEADER), body).map(|Key(key)| key)
+    }
+
+    /// The address that the plan calls `index`, and the place of its provider.
+    pub fn replica(&self, index: usize) -> Option<(usize, &Replica)> {
+        let (arm, place) = self.plan().seat(index)?;
+        let provider = match self {
+            Self::Provider(provider) => provider,
+            Self::Model(entry) => &entry.candidates.get(arm)?.provider,
+        };
+        Some((arm, provider.replicas.get(place)?))
+    }
+
     /// The `n`th candidate for a request with this body.
     pub fn candidate(&self, n: usize, body: &Body<'_>) -> Option<Candidate<'_>> {
         match self {

@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use http::StatusCode;
 use pingora::protocols::tls::ALPN;
 
-use super::addresses::Addresses;
 use super::admit::{NotAdmitted, admit};
 use super::app::App;
 use super::choice::{Candidate, Choice};
@@ -14,17 +14,21 @@ use super::exchange::Exchange;
 use super::last_words::Dialect;
 use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
 use super::relay::{NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
+use super::seats::Seats;
+use super::trial::{Others, Trial};
 use super::up::{Up, UpError};
 use super::up_h1::H1Up;
 use super::up_h2::H2Up;
 use super::{ReplyParts, tunnel};
 use crate::dialect::Operation;
-use crate::failover::{Attempt, Verdict, verdict};
+use crate::failover::{Attempt, Verdict, is_safe, verdict};
+use crate::health::{Event, Pass, status_event};
 use crate::metrics::{AttemptResult, Outcome, RouteKind};
 use crate::refusal::Refusal;
 use crate::route::{Provider, Replica};
 use crate::upstream::places::Place;
 use crate::upstream::{ConnectError, Connection, Endpoint};
+use crate::uptime::now_ms;
 
 /// How often a request whose addresses have left the table is resolved again: each time, a newer table
 /// was swapped in since.
@@ -57,6 +61,8 @@ enum Next {
     FreshConnection,
     /// Another address or candidate, if there is one; else this.
     Other(Refusal),
+    /// The same, after an answer that was not delivered.
+    PassedOver(Refusal),
 }
 
 /// Why none of a choice's candidates answered.
@@ -73,6 +79,7 @@ pub async fn forward(
     choice: &Choice,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Refusal> {
+    app.endpoints.retries.came(now_ms());
     let mut renewed = None;
     for _ in 0..=RENEWALS_MAX {
         let choice = renewed.as_ref().unwrap_or(choice);
@@ -96,11 +103,13 @@ async fn try_candidates(
     choice: &Choice,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Unserved> {
-    let (mut last, mut outdated) = (Refusal::Overloaded, false);
+    let mut last = Refusal::Overloaded;
     // Held until the answer's last byte has left, or nothing more comes.
     let mut place = None;
-    let mut at = 0;
-    while let Some(candidate) = choice.candidate(at, &forward.body) {
+    let mut seats = Seats::of(choice, choice.key(forward.request, &forward.body));
+    let mut is_paid = true;
+    while let Some(seat) = seats.next() {
+        let Some(candidate) = choice.candidate(seat.arm, &forward.body) else { continue };
         let admitted = take_place(app, down, candidate.provider, &mut place).await;
         context.routed(forward.kind, candidate.provider, choice.model());
         match admitted {
@@ -108,38 +117,71 @@ async fn try_candidates(
             Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
             Err(NotAdmitted::Busy(refusal)) => {
                 last = refusal;
-                at += 1;
+                seats.leave_out(seat.arm);
                 continue;
             }
         }
-        let mut addresses = Addresses::of(candidate.provider);
-        while let Some((replica, _visit)) = addresses.next() {
-            let mut fresh = false;
-            loop {
-                if context.attempts as usize >= app.limits.attempts_max {
-                    return Err(Unserved::Refused(last));
-                }
-                let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
-                context.attempts += 1;
-                match attempt(app, down, forward, (candidate, replica), exchange, context, fresh).await {
-                    Next::End(end) => return Ok(end),
-                    Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
-                    Next::FreshConnection => {
-                        fresh = true;
-                        let provider = candidate.provider.label.to_string();
-                        last = Refusal::UpstreamAmbiguous { provider };
-                    }
-                    Next::Other(refusal) => {
-                        last = refusal;
-                        break;
-                    }
-                }
+        let Some((_visit, pass)) = seats.enter(&seat) else { continue };
+        if !is_paid && !app.endpoints.retries.try_retry(now_ms()) {
+            return Err(Unserved::Refused(last));
+        }
+        match try_address(app, down, forward, (candidate, seat.replica, pass), &seats, context).await? {
+            Tried::End(end) => return Ok(end),
+            Tried::Other(refusal) => (last, is_paid) = (refusal, false),
+            Tried::PassedOver(refusal) => (last, is_paid) = (refusal, true),
+            Tried::TooOften(refusal) => return Err(Unserved::Refused(refusal.unwrap_or(last))),
+        }
+    }
+    Err(if seats.outdated() { Unserved::Outdated } else { Unserved::Refused(last) })
+}
+
+/// What became of a request at one address.
+enum Tried {
+    End(Forwarded),
+    Other(Refusal),
+    /// The same, and the next attempt was taken out of the budget.
+    PassedOver(Refusal),
+    /// There are no attempts left; with the reason, when it is of this address.
+    TooOften(Option<Refusal>),
+}
+
+/// One address: an attempt, or two when the first was on a connection that had gone away.
+async fn try_address(
+    app: &Arc<App>,
+    down: &mut Down<'_>,
+    forward: &Forward<'_>,
+    (candidate, replica, pass): (Candidate<'_>, &Replica, Pass),
+    seats: &Seats<'_>,
+    context: &mut RequestContext,
+) -> Result<Tried, Unserved> {
+    let mut last = None;
+    let mut fresh = false;
+    loop {
+        if context.attempts as usize >= app.limits.attempts_max {
+            return Ok(Tried::TooOften(last));
+        }
+        let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
+        context.attempts += 1;
+        let may_ask_others = !forward.body.is_stream()
+            && !forward.request.websocket
+            && (context.attempts as usize) < app.limits.attempts_max
+            && seats.has_spare();
+        let others = may_ask_others.then(|| Others {
+            budget: &app.endpoints.retries,
+            is_harmless: candidate.provider.replay_safe || is_safe(forward.request.method),
+        });
+        let trial = Trial::new(&replica.endpoint, pass, forward.request.method, others);
+        match attempt(app, down, forward, (candidate, replica), (exchange, trial), context, fresh).await {
+            Next::End(end) => return Ok(Tried::End(end)),
+            Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
+            Next::Other(refusal) => return Ok(Tried::Other(refusal)),
+            Next::PassedOver(refusal) => return Ok(Tried::PassedOver(refusal)),
+            Next::FreshConnection => {
+                fresh = true;
+                last = Some(Refusal::UpstreamAmbiguous { provider: candidate.provider.label.to_string() });
             }
         }
-        outdated |= addresses.outdated();
-        at += 1;
     }
-    Err(if outdated { Unserved::Outdated } else { Unserved::Refused(last) })
 }
 
 /// Sees to it that `place` is one at `provider`.
@@ -162,7 +204,7 @@ async fn attempt(
     down: &mut Down<'_>,
     forward: &Forward<'_>,
     (candidate, replica): (Candidate<'_>, &Replica),
-    mut exchange: Exchange<'_>,
+    (mut exchange, trial): (Exchange<'_>, Trial<'_>),
     context: &mut RequestContext,
     fresh: bool,
 ) -> Next {
@@ -175,7 +217,7 @@ async fn attempt(
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
             metrics.attempt(AttemptResult::ConnectFailed);
-            endpoint.load.unreachable();
+            trial.not_connected(&error);
             return Next::Other(connect_refusal(provider, &error));
         }
     };
@@ -194,6 +236,7 @@ async fn attempt(
         dialect: Dialect::of_tail(forward.tail),
         frames: Some(&metrics.frames),
         gate: None,
+        trial: Some(&trial),
     };
     let streaming = forward.body.is_stream();
     let mut relay = Relay::new(down, &mut up, plan, context, streaming);
@@ -202,9 +245,15 @@ async fn attempt(
     drop(relay);
     match end {
         RelayEnd::NoAnswer(failure) => {
+            trial.unanswered(failure, up.reused());
             let next = unanswered(failure, forward, provider, &up);
             release(app, endpoint, up);
             next
+        }
+        RelayEnd::PassedOver(status) => {
+            metrics.attempt(AttemptResult::PassedOver);
+            release(app, endpoint, up);
+            Next::PassedOver(passed_over(provider, status))
         }
         RelayEnd::Upgraded => {
             metrics.attempt(AttemptResult::Answered);
@@ -217,6 +266,15 @@ async fn attempt(
             release(app, endpoint, up);
             settle(end, context)
         }
+    }
+}
+
+/// For the client, when nobody else answers.
+fn passed_over(provider: &Provider, status: StatusCode) -> Refusal {
+    let provider = provider.label.to_string();
+    match status_event(status, false) {
+        Event::Busy => Refusal::ProviderBusy { provider, why: "it said so" },
+        _ => Refusal::UpstreamAnswer { provider, why: "it answered that it failed" },
     }
 }
 
@@ -361,7 +419,8 @@ fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
         // Judged by the caller; here only for completeness.
         RelayEnd::NoAnswer(
             NoAnswer::Timeout | NoAnswer::Up(UpError::Cut | UpError::Broken(_) | UpError::NotProcessed),
-        ) => Next::Refuse(Refusal::Overloaded),
+        )
+        | RelayEnd::PassedOver(_) => Next::Refuse(Refusal::Overloaded),
     }
 }
 

@@ -8,7 +8,6 @@
 //! - Buffers are bounded: nothing is read while what was read before has not gone out.
 //! - Nothing is sent twice once a byte of an answer went down.
 
-mod addresses;
 mod admit;
 pub mod app;
 mod choice;
@@ -32,9 +31,11 @@ mod read_body;
 mod relay;
 mod reply;
 mod scrub;
+mod seats;
 mod serve;
 mod timer;
 mod translated;
+mod trial;
 mod tunnel;
 mod up;
 mod up_h1;

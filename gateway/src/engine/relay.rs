@@ -14,6 +14,7 @@ use super::encode::Framing;
 use super::exchange::Conversion;
 use super::last_words::Dialect;
 use super::reply::Reply;
+use super::trial::Trial;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
@@ -42,6 +43,8 @@ pub enum RelayEnd {
     ClientGone,
     /// No byte of an answer went down: the caller decides what happens next.
     NoAnswer(NoAnswer),
+    /// An answer of this status came that another address is to better. No byte of it went down.
+    PassedOver(http::StatusCode),
     /// The answer had begun and broke off; the client was told.
     Cut,
     /// The client's body broke off or is malformed, before an answer.
@@ -78,6 +81,8 @@ pub struct RelayPlan<'a> {
     pub frames: Option<&'a prometheus::IntCounter>,
     /// Control calls: what the answer's head waits for before it goes down.
     pub gate: Option<&'a dyn Gate>,
+    /// What is learned about the upstream's address.
+    pub trial: Option<&'a Trial<'a>>,
 }
 
 /// Holds an answer back until something has happened here.
@@ -250,6 +255,12 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn on_head(&mut self, parts: Box<ReplyParts>) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
         let status = parts.status();
+        let took = self.clock.up_read.saturating_duration_since(self.clock.sent);
+        if let Some(trial) = self.plan.trial
+            && trial.answered(&parts, took)
+        {
+            return Some(RelayEnd::PassedOver(status));
+        }
         self.context.answered(status.as_u16());
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             self.waiting_head = Some(parts);
@@ -363,7 +374,15 @@ impl<'r, 'c> Relay<'r, 'c> {
             };
         }
         self.on_data();
+        self.blame();
         self.break_off(End::Cut, "the upstream's answer broke off", "upstream_incomplete")
+    }
+
+    /// It is the upstream's fault that its answer is not whole.
+    fn blame(&mut self) {
+        if let Some(trial) = self.plan.trial {
+            trial.broke_off();
+        }
     }
 
     /// Ends an answer that has begun and won't be whole. A translated one has an event for that.
@@ -435,7 +454,10 @@ impl<'r, 'c> Relay<'r, 'c> {
             Limit::Total => {
                 self.break_off(End::TimedOut, "the request took longer than its limit", "request_timeout")
             }
-            _ => self.break_off(End::TimedOut, "the upstream sent nothing for too long", "upstream_stalled"),
+            _ => {
+                self.blame();
+                self.break_off(End::TimedOut, "the upstream sent nothing for too long", "upstream_stalled")
+            }
         }
     }
 

@@ -27,6 +27,11 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Whether no request could have got through.
+    pub fn is_unreachable(self) -> bool {
+        matches!(self, Self::Dns | Self::Connect | Self::Tls)
+    }
+
     /// A stable word for metrics and logs.
     pub fn label(self) -> &'static str {
         match self {

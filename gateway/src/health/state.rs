@@ -3,7 +3,7 @@
 use super::Pass;
 use super::fault::Event;
 
-/// Faults in a row after which it is out.
+/// Faults in a row after which it is out; of those that mean it can't be reached, one.
 pub const CONSECUTIVE_FAULTS_MAX: u32 = 3;
 /// Faults are counted over so long.
 pub const WINDOW_MS: u64 = 10_000;
@@ -149,8 +149,10 @@ impl State {
                 next.consecutive = 0;
                 next.oks += 1;
             }
-            Event::Fault(_) => {
-                next.consecutive += 1;
+            Event::Fault(fault) => {
+                // Nobody gets anything from an address that can't be reached, and it looks idle to all.
+                let weight = if fault.is_unreachable() { CONSECUTIVE_FAULTS_MAX } else { 1 };
+                next.consecutive = next.consecutive.saturating_add(weight);
                 next.faults += 1;
             }
         }

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use super::state::{PROBE_MAX_MS, Tick};
 use super::*;
 
-const FAULT: Event = Event::Fault(Fault::Connect);
+const FAULT: Event = Event::Fault(Fault::Reset);
 
 fn end(health: &Health, event: Event, now_ms: u64) -> Option<Turn> {
     health.ended(Pass::Free, event, now_ms, 0)
@@ -53,6 +53,13 @@ fn faults_in_a_row_put_it_out_and_a_good_answer_between_them_does_not() {
         assert_eq!(end(&health, Event::Ok, 5), None);
     }
     assert!(health.takes(5) && !ejected().takes(5));
+}
+
+#[test]
+fn an_address_that_can_not_be_reached_is_out_at_once() {
+    for fault in [Fault::Dns, Fault::Connect, Fault::Tls] {
+        assert_eq!(end(&Health::default(), Event::Fault(fault), 5), Some(Turn::Ejected));
+    }
 }
 
 #[test]

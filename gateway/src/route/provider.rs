@@ -6,10 +6,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use proto_shared::backend::{Backend, BackendFormat};
+use proto_shared::routing::Strategy;
 use proto_shared::secret::ExposeSecret;
 use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
-use crate::balance::REPLICAS_MAX;
+use crate::balance::{Arm, Plan, REPLICAS_MAX};
 use crate::body::{ExtraBody, ModelRewrite};
 use crate::metrics::ProviderMetrics;
 use crate::upstream::endpoint::{Endpoint, Endpoints};
@@ -42,6 +43,8 @@ pub struct Provider {
     pub metrics: Arc<ProviderMetrics>,
     /// Where it is: at least one, at most [`REPLICAS_MAX`], each address once.
     pub replicas: Box<[Replica]>,
+    /// Which of them is next for requests that name the provider.
+    pub plan: Plan,
 }
 
 /// One address of a provider, and what of a request depends on it.
@@ -117,13 +120,17 @@ impl Provider {
         for (name, value) in &route.default_extra_headers {
             defaults.push((header_name(name)?, header_value(name, value)?));
         }
+        let replicas = replicas(route, endpoints, &fixed)?;
+        let label: Box<str> = format!("{}/{}", route.workspace, route.name).into();
+        let plan = Plan::new(Strategy::LeastBusy, &[arm(&label, &replicas)]);
         Ok(Self {
             workspace: route.workspace.as_str().into(),
             name: route.name.as_str().into(),
-            label: format!("{}/{}", route.workspace, route.name).into(),
+            label,
             host_url: route.host_url.clone(),
             ready: route.ready,
-            replicas: replicas(route, endpoints, &fixed)?,
+            replicas,
+            plan,
             fixed_headers: fixed,
             default_headers: defaults,
             extra_body: extra_body(route),
@@ -157,6 +164,12 @@ fn extra_body(route: &ProviderRoute) -> Option<ExtraBody> {
     let mut required = required.clone();
     required.remove("model");
     ExtraBody::new(default, &required)
+}
+
+/// A provider's part of a plan, before anything is said about its weight and tier.
+pub(super) fn arm(label: &str, replicas: &[Replica]) -> Arm {
+    let addresses: Vec<&str> = replicas.iter().map(|replica| replica.url().as_str()).collect();
+    Arm::listed(label, &addresses, 0)
 }
 
 pub(super) fn json_string(text: &str) -> Bytes {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use proto_shared::routing::ProviderShare;
 use proto_shared::secret::SecretError;
-use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot};
+use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
 
-use super::provider::{Provider, ProviderError, json_string};
+use super::provider::{Provider, ProviderError, arm, json_string};
+use crate::balance::{Arm, Plan, Sought};
 use crate::body::ModelRewrite;
 use crate::upstream::endpoint::Endpoints;
 
@@ -45,6 +47,10 @@ pub struct ModelEntry {
     pub middleware: Box<[String]>,
     /// Why none of its candidates is hosted.
     pub local_only: Option<LocalOnly>,
+    /// Which address of which candidate is next.
+    pub plan: Plan,
+    /// What that depends on, beside the candidates.
+    pub sought: Sought,
 }
 
 /// A provider that should serve a model and can't be used.
@@ -118,8 +124,11 @@ impl RouteTable {
                     rewrite: ModelRewrite::new(name, &public_id).map(Arc::new),
                 })
             });
-            let usable = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
+            let usable: Vec<_> = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
+            let Routing { strategy, sticky, .. } = route.routing;
             let entry = Arc::new(ModelEntry {
+                plan: Plan::new(strategy, &arms(&usable, &route.routing)),
+                sought: Sought::by(strategy, sticky),
                 name: route.name.as_str().into(),
                 candidates: usable,
                 unusable,
@@ -188,6 +197,25 @@ impl RouteTable {
         all.sort_by_key(|view| view.name);
         all
     }
+}
+
+/// The candidates' parts of a model's plan: who is not named comes at its place in the list.
+fn arms(candidates: &[CandidateRoute], routing: &Routing) -> Vec<Arm> {
+    let named = |provider: &Provider| {
+        let is_it = |share: &&ProviderShare| {
+            *share.workspace.as_str() == *provider.workspace && *share.provider.as_str() == *provider.name
+        };
+        routing.providers.iter().find(is_it)
+    };
+    let arm = |(place, candidate): (usize, &CandidateRoute)| {
+        let provider = &candidate.provider;
+        let listed = Arm { tier: place as u32, ..arm(&provider.label, &provider.replicas) };
+        match named(provider) {
+            Some(share) => Arm { weight: share.weight, tier: share.tier.unwrap_or(listed.tier), ..listed },
+            None => listed,
+        }
+    };
+    candidates.iter().enumerate().map(arm).collect()
 }
 
 /// The upstream ids that mean this model.

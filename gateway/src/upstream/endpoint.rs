@@ -17,6 +17,7 @@ use super::dns::{Addresses, REFRESH_INTERVAL};
 use super::load::Load;
 use super::places::AllPlaces;
 use super::pool::Pool;
+use crate::limit::RetryBudget;
 use crate::metrics::{Metrics, ProviderMetrics};
 
 /// Look-ups under way at once.
@@ -77,6 +78,8 @@ pub(super) type Key = (Box<str>, Box<str>, HostUrl);
 /// All endpoints. Looked up when a table is built, never by a request.
 pub struct Endpoints {
     pub places: AllPlaces,
+    /// Of all requests together.
+    pub retries: RetryBudget,
     map: DashMap<Key, Arc<Endpoint>>,
     departed: Mutex<Departed>,
     /// Sees each table that is served, when what it left behind is known.
@@ -90,6 +93,7 @@ impl Endpoints {
     pub fn new(metrics: Arc<Metrics>, policy: Arc<EgressPolicy>, idle_per_endpoint_max: usize) -> Self {
         Self {
             places: AllPlaces::default(),
+            retries: RetryBudget::default(),
             map: DashMap::new(),
             departed: Mutex::default(),
             served: watch::Sender::new(()),

@@ -1,24 +1,25 @@
-//! How many requests use one address, whether others still may, and whether others rather should not.
+//! What stays of one address from request to request: how many use it, whether others still may, how soon it
+//! answered, whether it is broken, and how much it can take.
 //!
 //! The first two are one number: a request that comes too late sees that the address is closed, or else is seen
 //! by whoever closed it. So an address that is closed and unused stays unused.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::balance::{Pace, Standing, Work};
+use crate::health::Health;
+use crate::limit::Concurrency;
 
 /// Set: no request may begin here.
 const CLOSED: usize = 1 << (usize::BITS - 1);
 
-/// An address that can't be reached looks idle, and would be the first choice of every request. For this
-/// long after a failure it is the last.
-const SHUNNED_FOR: Duration = Duration::from_secs(1);
-
 #[derive(Debug, Default)]
 pub struct Load {
     requests: AtomicUsize,
-    /// By [`clock_ms`]; zero: not at all.
-    shunned_until_ms: AtomicU64,
+    pub pace: Pace,
+    pub health: Health,
+    pub concurrency: Concurrency,
 }
 
 impl Load {
@@ -26,16 +27,23 @@ impl Load {
         self.requests.load(Ordering::Acquire) & !CLOSED
     }
 
-    /// For the choice among several: the lower, the better.
-    pub fn rank(&self) -> usize {
-        let until_ms = self.shunned_until_ms.load(Ordering::Relaxed);
-        if until_ms > 0 && clock_ms() < until_ms { usize::MAX } else { self.in_flight() }
+    /// Whether it should get requests now.
+    pub fn standing(&self, now_ms: u64) -> Standing {
+        if !self.health.takes(now_ms) {
+            Standing::Out
+        } else if self.concurrency.rests(now_ms) {
+            Standing::Busy
+        } else if self.in_flight() >= self.concurrency.limit() as usize {
+            Standing::Full
+        } else {
+            Standing::Open
+        }
     }
 
-    /// It could not be connected to just now.
-    pub fn unreachable(&self) {
-        let until_ms = clock_ms().saturating_add(SHUNNED_FOR.as_millis() as u64);
-        self.shunned_until_ms.store(until_ms, Ordering::Relaxed);
+    /// What it has to do, and how fast it is.
+    pub fn work(&self, now_ms: u64) -> Work {
+        let in_flight = u32::try_from(self.in_flight()).unwrap_or(u32::MAX);
+        Work { in_flight, waiting: 0, first_byte_us: self.pace.first_byte_us(now_ms) }
     }
 
     /// Counts a request for as long as the visit lasts. None: the address is closed.
@@ -67,12 +75,6 @@ impl Drop for Visit {
     }
 }
 
-/// Milliseconds since this was first asked, plus one.
-fn clock_ms() -> u64 {
-    static START: OnceLock<Instant> = OnceLock::new();
-    START.get_or_init(Instant::now).elapsed().as_millis() as u64 + 1
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,13 +94,17 @@ mod tests {
     }
 
     #[test]
-    fn an_address_that_could_not_be_reached_comes_last_for_a_while() {
-        let load = Load::default();
-        assert_eq!(load.rank(), 0);
-        load.unreachable();
-        assert_eq!((load.rank(), load.in_flight()), (usize::MAX, 0));
-        load.shunned_until_ms.store(clock_ms(), Ordering::Relaxed);
-        assert_eq!(load.rank(), 0);
+    fn what_is_found_out_about_an_address_decides_its_standing() {
+        use crate::health::{Ended, Pass};
+        let load = Arc::new(Load::default());
+        assert_eq!(load.standing(0), Standing::Open);
+        let visits: Vec<_> = (0..load.concurrency.limit()).map(|_| load.enter()).collect();
+        assert_eq!(load.standing(0), Standing::Full);
+        drop(visits);
+        load.concurrency.busy(Some(500), 0);
+        assert_eq!((load.standing(0), load.standing(500)), (Standing::Busy, Standing::Open));
+        load.health.ended(Pass::Free, Ended::NotConnected.event(), 500, 0);
+        assert_eq!(load.standing(500), Standing::Out);
     }
 
     #[test]

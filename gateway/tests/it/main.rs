@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod backpressure;
+mod balancing;
 mod bodies;
 mod catalogue;
 mod cors;

@@ -132,17 +132,14 @@ async fn an_address_that_can_not_be_reached_is_not_tried_by_every_request() {
 }
 
 #[tokio::test]
-async fn the_next_candidate_is_asked_after_all_addresses_of_the_one_before_and_each_address_once() {
+async fn the_next_candidate_is_asked_after_each_address_of_the_one_before_once() {
     let (one, two, good) = (refusing_url().await, refusing_url().await, Scripted::obliging().await);
     let routes = at(&[&one, &two, &one]).provider("p2", &good.url()).model("m2", "x/y", &["p1", "p2"]);
     let world = World::start(routes).await;
     let body = CHAT_BODY.replace("m1", "m2");
-    for n in 1..=10 {
-        assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), &body).await.status, 200);
-        let failed =
-            world.metric("nimgate_upstream_attempts_total{provider=\"p1\",result=\"connect_failed\"");
-        assert_eq!(failed, Some(f64::from(n * 2)));
-    }
+    assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), &body).await.status, 200);
+    let failed = world.metric("nimgate_upstream_attempts_total{provider=\"p1\",result=\"connect_failed\"");
+    assert_eq!(failed, Some(2.0));
     world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.assert_refusal(502, "upstream_connect");
 }
 

@@ -1,0 +1,132 @@
+//! What one attempt teaches about its address, told once it is known: with the answer's head, or without one.
+//!
+//! An attempt that ends without a word taught nothing, also when its task was dropped; somebody else may then
+//! find out whether the address is back.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use http::{Method, StatusCode};
+
+use super::relay::NoAnswer;
+use super::up::{ReplyParts, UpError};
+use crate::failover::passes_over;
+use crate::health::{Ended, Event, Pass, Turn};
+use crate::limit::RetryBudget;
+use crate::random::random;
+use crate::upstream::{ConnectError, Endpoint};
+use crate::uptime::now_ms;
+
+pub struct Trial<'a> {
+    endpoint: &'a Endpoint,
+    pass: Pass,
+    /// Atomic only because others share it; one task tells.
+    told: AtomicBool,
+    /// Times of other methods say nothing about how soon a model answers.
+    is_measured: bool,
+    others: Option<Others<'a>>,
+}
+
+/// Somebody else can be asked, when the answer is no use.
+pub struct Others<'a> {
+    pub budget: &'a RetryBudget,
+    /// Asking twice is harmless at this provider.
+    pub is_harmless: bool,
+}
+
+impl<'a> Trial<'a> {
+    pub fn new(endpoint: &'a Endpoint, pass: Pass, method: &Method, others: Option<Others<'a>>) -> Self {
+        Self { endpoint, pass, told: AtomicBool::new(false), is_measured: *method == Method::POST, others }
+    }
+
+    /// The answer's head came. Gives whether another address is to be asked instead.
+    pub fn answered(&self, head: &ReplyParts, took: Duration) -> bool {
+        let (status, now_ms) = (head.status(), now_ms());
+        let retry_after = head.fields().get("retry-after");
+        let event = Ended::Answered { status, retry_after: retry_after.is_some() }.event();
+        self.tell(event);
+        let load = &self.endpoint.load;
+        match event {
+            Event::Ok if self.is_measured => {
+                let us = took.as_micros() as u64;
+                load.pace.saw(us, now_ms);
+                load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
+            }
+            Event::Busy => load.concurrency.busy(retry_after.and_then(delay_ms), now_ms),
+            Event::Ok | Event::Fault(_) | Event::Neutral => {}
+        }
+        self.passes_over(status, now_ms)
+    }
+
+    fn passes_over(&self, status: StatusCode, now_ms: u64) -> bool {
+        let others = self.others.as_ref().filter(|others| passes_over(status, others.is_harmless));
+        others.is_some_and(|others| others.budget.try_retry(now_ms))
+    }
+
+    pub fn not_connected(&self, error: &ConnectError) {
+        self.tell(match error {
+            ConnectError::Dns => Ended::NotFound.event(),
+            ConnectError::Tls => Ended::NoTls.event(),
+            ConnectError::Forbidden(_) => Ended::Ours.event(),
+            ConnectError::Refused | ConnectError::Timeout | ConnectError::Unreachable => {
+                Ended::NotConnected.event()
+            }
+        });
+    }
+
+    pub fn unanswered(&self, failure: NoAnswer, reused: bool) {
+        let ended = match failure {
+            NoAnswer::Timeout => Ended::Silent,
+            NoAnswer::Up(UpError::NotProcessed) => Ended::NotProcessed,
+            NoAnswer::Up(UpError::Cut) if reused => Ended::CutWhenReused,
+            NoAnswer::Up(UpError::Cut | UpError::Broken(_)) => Ended::Cut,
+        };
+        self.tell(ended.event());
+    }
+
+    /// The answer had begun, and did not go on to its end.
+    pub fn broke_off(&self) {
+        self.tell(Ended::AnswerCut.event());
+    }
+
+    /// What is told after the first is no longer about whether the address is back.
+    fn tell(&self, event: Event) {
+        let pass = if self.told.swap(true, Ordering::Relaxed) { Pass::Free } else { self.pass };
+        let label = &self.endpoint.label;
+        let url = self.endpoint.url.as_str();
+        match self.endpoint.load.health.ended(pass, event, now_ms(), random()) {
+            Some(Turn::Ejected) => {
+                tracing::warn!(provider = %label, url, ?event, "address left out for a while")
+            }
+            Some(Turn::Returned) => tracing::info!(provider = %label, url, "address is back"),
+            None => {}
+        }
+    }
+}
+
+impl Drop for Trial<'_> {
+    fn drop(&mut self) {
+        if !self.told.load(Ordering::Relaxed) && self.pass == Pass::Probe {
+            self.tell(Event::Neutral);
+        }
+    }
+}
+
+/// A delay in seconds. A date is not read: the usual delay does.
+fn delay_ms(value: &[u8]) -> Option<u64> {
+    let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+    Some(seconds.saturating_mul(1_000))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_delay_is_read_in_seconds_and_nothing_else_is() {
+        assert_eq!(delay_ms(b" 7 "), Some(7_000));
+        for value in [&b"Fri, 31 Dec 1999 23:59:59 GMT"[..], b"-1", b"1.5", b"", b"\xff"] {
+            assert_eq!(delay_ms(value), None);
+        }
+    }
+}
