@@ -15,6 +15,8 @@ use crate::engine::app::App;
 use crate::explain::explain;
 use crate::route::table::TableProvider;
 use crate::route::{ModelEntry, Replica};
+use crate::upstream::Seen;
+use crate::uptime::now_ms;
 
 pub fn router(app: Arc<App>) -> Router {
     Router::new()
@@ -92,7 +94,8 @@ struct DumpedProvider {
 #[derive(Serialize)]
 struct DumpedReplica {
     url: String,
-    in_flight: usize,
+    #[serde(flatten)]
+    seen: Seen,
     idle_connections: usize,
 }
 
@@ -133,7 +136,7 @@ fn dump_provider(name: &str, provider: &TableProvider) -> DumpedProvider {
         host_url: usable.map(|p| p.host_url.to_string()),
         ready: usable.is_some_and(|p| p.ready),
         sends_key: usable.is_some_and(|p| !p.key.is_empty()),
-        in_flight: replicas.iter().map(|replica| replica.in_flight).sum(),
+        in_flight: replicas.iter().map(|replica| replica.seen.in_flight).sum(),
         waiting: usable.map_or(0, |p| p.places.waiting()),
         places: usable.map_or(0, |p| p.places.limit()),
         speaks: usable.map(|p| p.backend.format),
@@ -145,7 +148,7 @@ fn dump_provider(name: &str, provider: &TableProvider) -> DumpedProvider {
 fn dump_replica(replica: &Replica) -> DumpedReplica {
     DumpedReplica {
         url: replica.url().to_string(),
-        in_flight: replica.endpoint.load.in_flight(),
+        seen: replica.endpoint.load.seen(now_ms()),
         idle_connections: replica.endpoint.pool.idle_connections(),
     }
 }

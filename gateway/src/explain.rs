@@ -2,14 +2,18 @@
 
 use http::Method;
 use proto_shared::HostUrl;
+use proto_shared::routing::Strategy;
 use serde::Serialize;
 
+use crate::balance::Standing;
 use crate::dialect::Operation;
 use crate::route::tail::forwardable;
 use crate::route::{
     ModelEntry, ModelQuery, Provider, Replica, RouteTable, Target, parse_target, resolve_model,
     resolve_provider,
 };
+use crate::upstream::Seen;
+use crate::uptime::now_ms;
 
 #[derive(Debug, Serialize)]
 pub struct Explanation {
@@ -18,6 +22,9 @@ pub struct Explanation {
     pub workspace: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub model: Option<String>,
+    /// Who of the candidates gets a request.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
     pub candidates: Vec<ExplainedCandidate>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<ExplainedRefusal>,
@@ -29,7 +36,9 @@ pub struct ExplainedCandidate {
     pub provider: String,
     /// Where it would go; with several replicas the first of them.
     pub url: String,
-    /// All addresses, when there are several: of two at random, the one with fewer requests in flight gets it.
+    /// The best that one of its addresses has.
+    pub standing: Option<Standing>,
+    /// All addresses, when there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ExplainedReplica>,
     /// What the request is translated into for this provider, when it is.
@@ -43,7 +52,8 @@ pub struct ExplainedCandidate {
 #[derive(Debug, Serialize)]
 pub struct ExplainedReplica {
     pub url: String,
-    pub in_flight: usize,
+    #[serde(flatten)]
+    pub seen: Seen,
 }
 
 #[derive(Debug, Serialize)]
@@ -60,6 +70,7 @@ pub fn explain(table: &RouteTable, path: &str, model: Option<&str>) -> Explanati
         route: "none",
         workspace: None,
         model: None,
+        strategy: None,
         candidates: Vec::new(),
         refusal: None,
         generation: table.generation,
@@ -127,6 +138,7 @@ fn explain_model(
     let tail = forwardable(tail).map_err(crate::refusal::Refusal::Tail)?;
     let entry: std::sync::Arc<ModelEntry> = resolve_model(table, workspace, query)?;
     out.model = Some(entry.public_id.to_string());
+    out.strategy = Some(entry.plan.strategy());
     out.candidates = entry
         .candidates
         .iter()
@@ -139,17 +151,19 @@ fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> E
     let operation = Operation::of(&Method::POST, tail);
     let translated = operation.chat_tail().filter(|_| provider.translates_responses());
     let tail = translated.as_deref().unwrap_or(tail);
+    let now_ms = now_ms();
     let at = |url: &HostUrl| {
         let scheme = if url.is_https() { "https" } else { "http" };
         format!("{scheme}://{}{}", url.authority(), url.join(tail))
     };
-    let replicas = provider.replicas.iter().map(|replica| ExplainedReplica {
-        url: at(replica.url()),
-        in_flight: replica.endpoint.load.in_flight(),
-    });
+    let replicas = provider
+        .replicas
+        .iter()
+        .map(|replica| ExplainedReplica { url: at(replica.url()), seen: replica.endpoint.load.seen(now_ms) });
     ExplainedCandidate {
         provider: provider.label.to_string(),
         url: at(provider.replicas.first().map_or(&provider.host_url, Replica::url)),
+        standing: provider.replicas.iter().map(|r| r.endpoint.load.standing(now_ms)).min(),
         replicas: if provider.replicas.len() > 1 { replicas.collect() } else { Vec::new() },
         translated_into: translated.is_some().then_some("chat completions"),
         served_model: served_model.or_else(|| provider.pinned.as_ref().map(|pinned| pinned.name.to_string())),

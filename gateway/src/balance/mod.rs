@@ -20,6 +20,8 @@ mod strategy;
 #[cfg(test)]
 pub(crate) mod tests;
 
+use serde::Serialize;
+
 pub use key::{Key, PREFIX_BYTES_MAX, SESSION_HEADER, Sought};
 pub use pace::Pace;
 pub use plan::{Arm, Plan};
@@ -27,7 +29,8 @@ pub use set::{CANDIDATES_MAX, REPLICAS_MAX, Set};
 pub use strategy::choose;
 
 /// Whether a candidate should get requests now.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Standing {
     Open,
     /// It has as much to do as it was found to be able to.

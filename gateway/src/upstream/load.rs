@@ -7,6 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use serde::Serialize;
+
 use crate::balance::{Pace, Standing, Work};
 use crate::health::Health;
 use crate::limit::Concurrency;
@@ -40,6 +42,16 @@ impl Load {
         }
     }
 
+    /// What is known of it now, to be shown.
+    pub fn seen(&self, now_ms: u64) -> Seen {
+        Seen {
+            in_flight: self.in_flight(),
+            standing: self.standing(now_ms),
+            concurrency_limit: self.concurrency.limit(),
+            first_byte_ms: self.pace.first_byte_us(now_ms).map(|us| f64::from(us) / 1e3),
+        }
+    }
+
     /// What it has to do, and how fast it is.
     pub fn work(&self, now_ms: u64) -> Work {
         let in_flight = u32::try_from(self.in_flight()).unwrap_or(u32::MAX);
@@ -63,6 +75,18 @@ impl Load {
     pub fn open(&self) {
         self.requests.fetch_and(!CLOSED, Ordering::AcqRel);
     }
+}
+
+/// What a person may want to know of an address.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Seen {
+    pub in_flight: usize,
+    pub standing: Standing,
+    /// What it was found to be able to take at once.
+    pub concurrency_limit: u32,
+    /// Lately; absent: nothing was seen, or it was forgotten.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_byte_ms: Option<f64>,
 }
 
 /// A request's stay at an address.

@@ -16,4 +16,4 @@ pub mod roots;
 
 pub use connect::{ConnectError, Connection, Connector};
 pub use endpoint::{Endpoint, Endpoints};
-pub use load::{Load, Visit};
+pub use load::{Load, Seen, Visit};

@@ -122,6 +122,25 @@ async fn an_address_that_breaks_is_left_out_and_found_again_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn explain_shows_who_is_left_out() {
+    let busy = Scripted::answering(answer(429, "Retry-After: 60\r\n")).await;
+    let (broken, good) = (Scripted::answering(answer(500, "")).await, Scripted::obliging().await);
+    let world = World::start(in_order(&busy, &broken).provider("p3", &good.url()).but(|model| {
+        let p3 = proto_shared::Candidate { provider: "p3".parse().unwrap(), ..model.candidates[0].clone() };
+        model.candidates.push(p3);
+    }))
+    .await;
+    for _ in 0..CONSECUTIVE_FAULTS_MAX {
+        assert_eq!(chat(&world).await.status, 200);
+    }
+    let mut admin = RawClient::connect(world.admin).await;
+    let shown = admin.ask(&Ask::get("/explain?path=/v1/chat/completions&model=m1")).await.json();
+    assert_eq!(shown["strategy"], "priority");
+    let standing = |at: usize| shown["candidates"][at]["standing"].as_str().unwrap().to_owned();
+    assert_eq!((&*standing(0), &*standing(1), &*standing(2)), ("busy", "out", "open"));
+}
+
+#[tokio::test]
 async fn when_all_fail_attempts_stay_within_the_budget() {
     let (one, other) =
         (Scripted::answering(answer(500, "")).await, Scripted::answering(answer(500, "")).await);
