@@ -26,6 +26,9 @@ pub struct Explanation {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     pub candidates: Vec<ExplainedCandidate>,
+    /// Who is no candidate because requests must stay with local providers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub local_only: Option<ExplainedBoundary>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<ExplainedRefusal>,
     pub generation: u64,
@@ -47,6 +50,13 @@ pub struct ExplainedCandidate {
     pub served_model: Option<String>,
     pub ready: bool,
     pub sends_key: bool,
+}
+
+#[derive(Debug, Serialize)]
+pub struct ExplainedBoundary {
+    /// What is marked so.
+    pub by: String,
+    pub left_out: Vec<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -72,6 +82,7 @@ pub fn explain(table: &RouteTable, path: &str, model: Option<&str>) -> Explanati
         model: None,
         strategy: None,
         candidates: Vec::new(),
+        local_only: None,
         refusal: None,
         generation: table.generation,
     };
@@ -139,6 +150,10 @@ fn explain_model(
     let entry: std::sync::Arc<ModelEntry> = resolve_model(table, workspace, query)?;
     out.model = Some(entry.public_id.to_string());
     out.strategy = Some(entry.plan.strategy());
+    out.local_only = entry
+        .local_only
+        .as_ref()
+        .map(|rule| ExplainedBoundary { by: rule.by.to_string(), left_out: rule.left_out.clone() });
     out.candidates = entry
         .candidates
         .iter()

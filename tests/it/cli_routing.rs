@@ -102,6 +102,8 @@ async fn what_is_local_only_is_refused_rather_than_sent_to_a_hosted_provider() {
     assert!(at.done("provider get arm-b").await.contains("hosted"));
     at.done("workspace update default --local-only").await;
     assert_eq!(at.json("workspace get default").await["local_only"], true);
+    let shown = at.done("model route sim-echo-8b").await;
+    assert!(shown.contains("local only, by workspace default"), "{shown}");
     for _ in 0..8 {
         at.done("chat sim-echo-8b Hello").await;
     }
@@ -117,5 +119,6 @@ async fn what_is_local_only_is_refused_rather_than_sent_to_a_hosted_provider() {
     let came: Vec<_> = sims[1].requests().iter().map(|request| request.path().to_owned()).collect();
     assert!(!came.iter().any(|path| path.contains("chat")), "{came:?}");
     at.done("workspace update default --local-only=false").await;
-    at.done("chat sim-echo-8b Hello").await;
+    let reply = at.gateway.post("/v1/chat/completions", &chat_body("sim-echo-8b", "hi")).await.unwrap();
+    assert_eq!(reply.headers["x-nimgate-served-by"], "default/arm-b");
 }

@@ -10,6 +10,8 @@ use crate::engine::app::App;
 use crate::metrics::{InFlight, Outcome, RouteKind};
 use crate::route::Provider;
 
+/// Which provider gave an answer, as `workspace/provider`: with a split or a stand-in the client can't know.
+pub const SERVED_BY_HEADER: &str = "x-nimgate-served-by";
 /// Longest request id taken from a client.
 const CLIENT_ID_BYTES_MAX: usize = 64;
 
@@ -70,7 +72,7 @@ pub struct RequestContext {
 }
 
 /// Headers of an answer that are ours.
-pub type OwnFields<'a> = smallvec::SmallVec<[(&'static str, &'a str); 8]>;
+pub type OwnFields<'a> = smallvec::SmallVec<[(&'static str, &'a str); 9]>;
 
 /// What the access log needs of the request's head; kept only while the log is on.
 #[derive(Default)]
@@ -116,6 +118,15 @@ impl RequestContext {
             own.push(("access-control-allow-credentials", "true"));
             own.push(("access-control-expose-headers", "*"));
             own.push(("vary", "Origin"));
+        }
+        own
+    }
+
+    /// The same for the answer of a provider: on routes that name a model, also whose it is.
+    pub fn reply_fields(&self) -> OwnFields<'_> {
+        let mut own = self.own_fields();
+        if let Some((RouteKind::Model | RouteKind::OpenAi, provider, _)) = &self.route {
+            own.push((SERVED_BY_HEADER, &provider.label));
         }
         own
     }

@@ -291,7 +291,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         if let Some(translated) = reply.translated() {
             self.context.answered(translated.status().as_u16());
         }
-        let mut own = self.context.own_fields();
+        let mut own = self.context.reply_fields();
         let (status, filter) = match reply.translated() {
             Some(translated) => {
                 translated.put_fields(&mut own);

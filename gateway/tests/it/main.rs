@@ -34,6 +34,7 @@ mod replicas;
 mod responses;
 mod responses_under_way;
 mod routes;
+mod served_by;
 mod streaming;
 mod tls;
 mod virtual_models;

@@ -14,8 +14,12 @@ use super::http::encoded;
 use super::output;
 use super::provider::PROVIDER;
 use super::virtual_model::VIRTUAL_MODEL;
+use super::workspace::WORKSPACE;
 use crate::cli::{Named, Number, Output, RouteArgs, SplitArgs};
 use shown::{Spread, Standing};
+
+/// Of answers on routes that name a model.
+const SERVED_BY_HEADER: &str = "x-nimgate-served-by";
 
 pub async fn split(args: SplitArgs) -> Result<(), ClientError> {
     let api = Api::new(&args.connection)?;
@@ -128,11 +132,18 @@ async fn spread_of(api: &Api, virtual_model: Value) -> Result<Spread, ClientErro
         None => (&*api.workspace, own),
     };
     let path = format!("/apis/models/v2/workspaces/{}/models/{}", encoded(workspace), encoded(model));
-    let serving = match or_absent(api.get(&path).await)? {
-        Some(entity) => texts(&entity["model_providers"]),
-        None => Vec::new(),
+    let entity = or_absent(api.get(&path).await)?.unwrap_or_default();
+    let target = format!("{workspace}/{model}");
+    let local_only = if virtual_model["local_only"] == true {
+        Some(format!("virtual model {}/{own}", api.workspace))
+    } else if entity["local_only"] == true {
+        Some(format!("model {target}"))
+    } else {
+        local_only_workspace(api, [&api.workspace, workspace]).await?
     };
-    let mut spread = Spread::new(&api.workspace, &format!("{workspace}/{model}"), virtual_model, serving);
+    let serving = texts(&entity["model_providers"]);
+    let mut spread = Spread::new(&api.workspace, &target, virtual_model, serving);
+    spread.local_only = local_only;
     for part in &mut spread.parts {
         if part.standing == Standing::Serves {
             continue;
@@ -145,6 +156,16 @@ async fn spread_of(api: &Api, virtual_model: Value) -> Result<Spread, ClientErro
         }
     }
     Ok(spread)
+}
+
+async fn local_only_workspace(api: &Api, [own, other]: [&str; 2]) -> Result<Option<String>, ClientError> {
+    for name in [own, other].into_iter().take(if own == other { 1 } else { 2 }) {
+        let workspace = or_absent(api.get(&WORKSPACE.one(api, name)).await)?.unwrap_or_default();
+        if workspace["local_only"] == true {
+            return Ok(Some(format!("workspace {name}")));
+        }
+    }
+    Ok(None)
 }
 
 fn or_absent(found: Result<Value, ClientError>) -> Result<Option<Value>, ClientError> {
@@ -174,8 +195,10 @@ fn tell(api: &Api, spread: &Spread, form: Output) -> Result<(), ClientError> {
             return Ok(());
         }
         output::push(&format!(
-            "\n{next}see it:  nimgate vm get {name}{at}\nundo:    nimgate model split {name} --off{at}\n",
+            "\n{next}see it:  nimgate vm get {name}{at}; each answer names its provider in {SERVED_BY_HEADER}\n\
+             undo:    {undo}{at}\n",
             name = spread.name(),
+            undo = spread.undo(),
             at = api.at
         ))
     })

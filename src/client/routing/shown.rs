@@ -15,6 +15,8 @@ pub struct Spread {
     workspace: String,
     /// The model that answers, as `workspace/model`.
     target: String,
+    /// What keeps its requests from hosted providers.
+    pub local_only: Option<String>,
 }
 
 /// One provider of it.
@@ -73,6 +75,7 @@ impl Spread {
             sticky,
             parts,
             virtual_model,
+            local_only: None,
         }
     }
 
@@ -109,14 +112,24 @@ impl Spread {
         }
         let how = match self.strategy {
             None if self.parts.len() == 1 => "go to its one provider",
-            None => "go to the least busy provider, or in the order that the owner of its model gave",
+            None => {
+                "go to the least busy provider (to the first, where the owner of its model gave an order)"
+            }
             Some(Strategy::LeastBusy) => "go to the least busy provider",
             Some(Strategy::RoundRobin) => "go to each provider in turn",
             Some(Strategy::Weighted) => "are split",
             Some(Strategy::Priority) => "go to the first tier that can take them",
             Some(Strategy::PrefixAffinity) => "go where their prompt or session is known",
         };
-        format!("requests for {name} {how}:\n{}", self.table().text(usize::MAX))
+        let boundary = self
+            .local_only
+            .as_ref()
+            .map(|by| format!("local only, by {by}: those that are hosted get nothing\n"));
+        format!(
+            "requests for {name} {how}:\n{}{}",
+            self.table().text(usize::MAX),
+            boundary.unwrap_or_default()
+        )
     }
 
     fn table(&self) -> Table {
@@ -168,10 +181,16 @@ impl Spread {
         self.parts.iter().filter_map(warning).collect()
     }
 
+    /// The command that takes the routing back.
+    pub fn undo(&self) -> String {
+        let verb = if self.strategy == Some(Strategy::Weighted) { "split" } else { "route" };
+        format!("nimgate model {verb} {} --off", self.name())
+    }
+
     /// How clients stay where they are, and how to reach one provider whatever the routing says.
     pub fn next(&self, base_url: &dyn Fn(&str) -> String) -> String {
         let Some(strategy) = self.strategy else { return String::new() };
-        let (user, session) = ("\"user\" in the body", "the header x-session-id");
+        let (user, session) = ("\"user\" in the body", "header x-session-id");
         let sticky = match (strategy, self.sticky) {
             (Strategy::Weighted, StickyKey::Auto) => {
                 format!("clients with the same {user}, else with the same {session}, stay with one provider")
