@@ -76,6 +76,7 @@ pub struct Metrics {
     in_flight: IntGaugeVec,
     waiting: IntGaugeVec,
     busy: IntCounterVec,
+    ejections: IntCounterVec,
     pub refusals: IntCounterVec,
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
@@ -119,6 +120,10 @@ impl Metrics {
                 Opts::new("nimgate_provider_waiting", "Requests that wait for a place at a provider."),
                 &["workspace", "provider"],
             )?,
+            ejections: IntCounterVec::new(
+                Opts::new("nimgate_ejections_total", "Times an address was left out because it failed."),
+                &["workspace", "provider"],
+            )?,
             busy: IntCounterVec::new(
                 Opts::new("nimgate_provider_busy_total", "Requests that got no place at a provider."),
                 &["workspace", "provider"],
@@ -150,7 +155,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 17] = [
+        let all: [Box<dyn prometheus::core::Collector>; 18] = [
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.first_byte_seconds.clone()),
@@ -159,6 +164,7 @@ impl Metrics {
             Box::new(self.in_flight.clone()),
             Box::new(self.waiting.clone()),
             Box::new(self.busy.clone()),
+            Box::new(self.ejections.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
@@ -185,6 +191,7 @@ impl Metrics {
             in_flight: self.in_flight.with_label_values(&[workspace, provider]),
             waiting: self.waiting.with_label_values(&[workspace, provider]),
             busy: self.busy.with_label_values(&[workspace, provider]),
+            ejections: self.ejections.with_label_values(&[workspace, provider]),
             requests: Default::default(),
             attempts: Default::default(),
             workspace: workspace.into(),
@@ -229,6 +236,7 @@ pub struct ProviderMetrics {
     pub in_flight: IntGauge,
     pub waiting: IntGauge,
     pub busy: IntCounter,
+    pub ejections: IntCounter,
     requests: [[OnceLock<IntCounter>; OUTCOMES.len()]; 3],
     attempts: [OnceLock<IntCounter>; ATTEMPTS.len()],
     workspace: Box<str>,
@@ -313,6 +321,7 @@ impl ProviderMetrics {
         let _ = all.in_flight.remove_label_values(&both);
         let _ = all.waiting.remove_label_values(&both);
         let _ = all.busy.remove_label_values(&both);
+        let _ = all.ejections.remove_label_values(&both);
         for route in [RouteKind::Model, RouteKind::Provider, RouteKind::OpenAi] {
             for outcome in OUTCOMES {
                 let _ = all.requests.remove_label_values(&[route.label(), workspace, provider, outcome]);

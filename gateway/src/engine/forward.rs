@@ -121,10 +121,11 @@ async fn try_candidates(
                 continue;
             }
         }
-        let Some((_visit, pass)) = seats.enter(&seat) else { continue };
         if !is_paid && !app.endpoints.retries.try_retry(now_ms()) {
             return Err(Unserved::Refused(last));
         }
+        is_paid = true;
+        let Some((_visit, pass)) = seats.enter(&seat) else { continue };
         match try_address(app, down, forward, (candidate, seat.replica, pass), &seats, context).await? {
             Tried::End(end) => return Ok(end),
             Tried::Other(refusal) => (last, is_paid) = (refusal, false),
@@ -157,20 +158,21 @@ async fn try_address(
     let mut last = None;
     let mut fresh = false;
     loop {
-        if context.attempts as usize >= app.limits.attempts_max {
-            return Ok(Tried::TooOften(last));
-        }
-        let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
-        context.attempts += 1;
         let may_ask_others = !forward.body.is_stream()
             && !forward.request.websocket
-            && (context.attempts as usize) < app.limits.attempts_max
+            && (context.attempts as usize) + 1 < app.limits.attempts_max
             && seats.has_spare();
         let others = may_ask_others.then(|| Others {
             budget: &app.endpoints.retries,
             is_harmless: candidate.provider.replay_safe || is_safe(forward.request.method),
         });
+        // Made first: whatever ends this, somebody else may find out whether the address is back.
         let trial = Trial::new(&replica.endpoint, pass, forward.request.method, others);
+        if context.attempts as usize >= app.limits.attempts_max {
+            return Ok(Tried::TooOften(last));
+        }
+        let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
+        context.attempts += 1;
         match attempt(app, down, forward, (candidate, replica), (exchange, trial), context, fresh).await {
             Next::End(end) => return Ok(Tried::End(end)),
             Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),

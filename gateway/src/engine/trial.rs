@@ -96,7 +96,8 @@ impl<'a> Trial<'a> {
         let url = self.endpoint.url.as_str();
         match self.endpoint.load.health.ended(pass, event, now_ms(), random()) {
             Some(Turn::Ejected) => {
-                tracing::warn!(provider = %label, url, ?event, "address left out for a while")
+                self.endpoint.metrics.ejections.inc();
+                tracing::warn!(provider = %label, url, ?event, "address left out for a while");
             }
             Some(Turn::Returned) => tracing::info!(provider = %label, url, "address is back"),
             None => {}

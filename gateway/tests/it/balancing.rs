@@ -108,6 +108,7 @@ async fn an_address_that_breaks_is_left_out_and_found_again_when_it_is_back() {
         assert_eq!(chat(&world).await.status, 200);
     }
     assert_eq!((upstream.heard().len(), good.heard().len()), (faults, faults + 5));
+    assert_eq!(world.metric("nimgate_ejections_total{provider=\"p1\""), Some(1.0));
     bad.store(false, std::sync::atomic::Ordering::SeqCst);
     within("the address is asked again", async {
         while upstream.heard().len() < faults + 3 {
