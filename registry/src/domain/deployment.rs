@@ -18,6 +18,8 @@ pub use super::provider::ProviderStatus as DeploymentStatus;
 
 /// Most entries of a history; the oldest go first.
 pub const HISTORY_MAX: usize = 100;
+/// How the history of a version begins to tell that a newer one took its place: such a version is kept for reading.
+pub const REPLACED_BY: &str = "Replaced by version";
 
 /// One version of a deployment.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row};
 use super::page::parsed;
 use super::writer::Write;
 use super::{deployments, leaving, providers};
+use crate::domain::deployment::REPLACED_BY;
 use crate::domain::observed::{Observed, SeenDeployment, SeenState};
 use crate::domain::{Deployment, DeploymentStatus, Timestamp};
 use crate::error::Error;
@@ -16,7 +17,7 @@ const SEEN_MAX: u32 = 500;
 pub const REPLACED_KEPT_MAX: u32 = 10;
 
 /// Everything there may be something to do about; what waits for its end only comes last. There is nothing to do
-/// about the last versions that were replaced, as long as the latest is to run.
+/// about the last versions that were replaced, as long as the latest is to run. One that somebody deleted goes.
 pub fn observe(connection: &Connection) -> Result<Observed, Error> {
     let deployments = connection
         .prepare_cached(
@@ -31,13 +32,14 @@ pub fn observe(connection: &Connection) -> Result<Observed, Error> {
              WHERE (d.status IN ('DELETING', 'DELETED') OR d.status_history = '[]' \
                OR w.deleting_us IS NOT NULL) \
              AND NOT (d.status = 'DELETED' AND w.deleting_us IS NULL \
+               AND instr(d.status_history, ?3) \
                AND EXISTS (SELECT 1 FROM deployments o WHERE o.workspace = d.workspace AND o.name = d.name \
                  AND o.latest AND o.status NOT IN ('DELETING', 'DELETED')) \
                AND (SELECT count(*) FROM deployments o WHERE o.workspace = d.workspace AND o.name = d.name \
                  AND o.version > d.version) <= ?2) \
              ORDER BY d.status = 'DELETED', d.seq LIMIT ?1",
         )?
-        .query_map([SEEN_MAX, REPLACED_KEPT_MAX], decode)?
+        .query_map(rusqlite::params![SEEN_MAX, REPLACED_KEPT_MAX, REPLACED_BY], decode)?
         .collect::<Result<_, _>>()?;
     Ok(Observed { deployments, leaving: leaving::observe(connection)? })
 }

@@ -220,8 +220,10 @@ async fn what_was_left_undone_is_done_after_a_restart() {
     database
         .execute_batch(
             "UPDATE deployments SET status = 'DELETING', status_message = 'asked';
-             INSERT INTO deployments SELECT 99, 'x', workspace, 'fresh', 1, NULL, config, 1, 'CREATED', 'new',
-               status_us, '[]', NULL, 1, created_us, updated_us, NULL FROM deployments",
+             INSERT INTO deployments (seq, id, workspace, name, version, config, config_version, status,
+               status_message, status_us, status_history, latest, created_us, updated_us)
+             SELECT 99, 'x', workspace, 'fresh', 1, config, 1, 'CREATED', 'new', status_us, '[]', 1, created_us,
+               updated_us FROM deployments",
         )
         .unwrap();
     drop(database);

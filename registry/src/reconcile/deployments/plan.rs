@@ -17,6 +17,7 @@ use super::routing::{self, Led, Routing};
 use super::seen::{Listing, Seen, Version, Wanted};
 use super::slots;
 use super::tend;
+use crate::domain::deployment::REPLACED_BY;
 use crate::domain::observed::SeenState;
 use crate::domain::provider::STATUS_MESSAGE_CHARS_MAX;
 use crate::domain::{DeploymentStatus, Timestamp};
@@ -196,7 +197,7 @@ fn superseded(plan: &mut Plan, version: &Version, newest: &Version, routing: &Ro
     let may_serve_again = version.records.iter().any(|record| record.is_current() && record.ready.is_some());
     let is_unused = routing.leads_to != Some(version.number) && !routing.is_unsure && !may_serve_again;
     if is_replaced || is_unused {
-        plan.tell(version, DeploymentStatus::Deleting, format!("Replaced by version {}", newest.number));
+        plan.tell(version, DeploymentStatus::Deleting, format!("{REPLACED_BY} {}", newest.number));
     }
     is_replaced || is_unused
 }
