@@ -13,6 +13,7 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 const READ_BYTES: usize = 64 * 1024;
 const TABLES_METRIC: &str = "nimgate_snapshots_applied_total ";
 const PROVIDERS: &str = "/apis/models/v2/workspaces/default/providers";
+const VIRTUAL_MODELS: &str = "/apis/inference-gateway/v2/workspaces/default/virtual-models";
 /// Carries the generation that holds a change, on answers of a registry.
 const GENERATION_HEADER: &str = "x-nimgate-generation";
 
@@ -87,6 +88,13 @@ impl Client {
         self.call("POST", PROVIDERS, Some(&body), 201).map(drop)
     }
 
+    /// Says how the requests for a model are spread over those who serve it.
+    pub fn set_strategy(&mut self, model: &str, strategy: &str) -> Result<(), BenchError> {
+        let body = json!({"routing": {"strategy": strategy}});
+        let path = format!("{VIRTUAL_MODELS}/{model}");
+        self.call("PATCH", &path, Some(&body), 200).map(drop)
+    }
+
     /// Replaces a provider. A registry says which generation holds the change; a gateway has applied it.
     pub fn replace_provider(&mut self, name: &str, host_url: &str) -> Result<Option<u64>, BenchError> {
         let body = json!({"host_url": host_url});
@@ -110,6 +118,17 @@ impl Client {
         value.ok_or_else(|| {
             BenchError::wrong(self.address.to_string(), format!("no {TABLES_METRIC}in /metrics"))
         })
+    }
+
+    /// How many providers a gateway knows for a model of this workspace, from its admin listener.
+    pub fn candidates_of(&mut self, model: &str) -> Result<usize, BenchError> {
+        let dump = self.json("/routes")?;
+        let workspaces = dump["workspaces"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let id = format!("default/{model}");
+        let models = workspaces.iter().filter_map(|w| w["models"].as_array()).flatten();
+        let found =
+            models.filter(|found| found["id"] == id).filter_map(|found| found["providers"].as_array());
+        Ok(found.map(Vec::len).sum())
     }
 
     /// How many models a gateway routes to, from its admin listener.

@@ -1,4 +1,5 @@
-//! Load benches: what the gateway costs beside nginx, and how fast a change of routes is served.
+//! Load benches: what the gateway costs beside nginx, how fast a change of routes is served, and how
+//! requests are spread over a fleet beside other balancers.
 //!
 //! What must stay true:
 //! - Every gateway gets the same load from the same generator in front of the same mock upstream.
@@ -10,6 +11,7 @@
 pub mod child;
 pub mod control;
 pub mod error;
+pub mod fleet;
 pub mod gateways;
 pub mod load;
 pub mod process;

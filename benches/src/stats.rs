@@ -34,6 +34,12 @@ impl Percentiles {
     }
 }
 
+/// In milliseconds; 0 without values.
+pub fn mean_ms(durations: &[Duration]) -> f64 {
+    let sum: f64 = durations.iter().map(Duration::as_secs_f64).sum();
+    if durations.is_empty() { 0.0 } else { sum * 1e3 / durations.len() as f64 }
+}
+
 /// `None` when there are no values.
 pub fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
     let mut values: Vec<f64> = values.into_iter().filter(|v| v.is_finite()).collect();
@@ -54,6 +60,12 @@ mod tests {
         assert_eq!(median([]), None);
         assert_eq!(median([3.0, 1.0, 2.0]), Some(2.0));
         assert_eq!(median([4.0, 1.0, 2.0, 3.0, f64::NAN]), Some(2.5));
+    }
+
+    #[test]
+    fn a_mean_of_nothing_is_zero() {
+        assert_eq!(mean_ms(&[]), 0.0);
+        assert_eq!(mean_ms(&[Duration::from_millis(10), Duration::from_millis(40)]), 25.0);
     }
 
     #[test]

@@ -34,17 +34,17 @@ const DELAY_DEFAULT_MS: u64 = 10;
 const DELAY_MAX_MS: u64 = 60_000;
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-const READ_BYTES: usize = 32 * 1024;
+pub(crate) const READ_BYTES: usize = 32 * 1024;
 const LOOKED_AT_BYTES: usize = 512;
 const HEADER_LINES_MAX: usize = 64;
 
 const COMPLETION: &str = r#"{"id":"chatcmpl-5b0d1f6e2c9a4870","object":"chat.completion","created":1763000000,"model":"bench-model","choices":[{"index":0,"message":{"role":"assistant","content":"A gateway sees every stream and can move the next one to whichever server has room; clients that balance by themselves see only their own, but need nobody between them and the model. With long streams the gateway wins where load is uneven, and the clients win where one hop less matters more.","refusal":null},"logprobs":null,"finish_reason":"stop"}],"usage":{"prompt_tokens":212,"completion_tokens":64,"total_tokens":276},"system_fingerprint":"fp_bench"}"#;
-const EVENT: &str = concat!(
+pub(crate) const EVENT: &str = concat!(
     r#"data: {"id":"chatcmpl-5b0d1f6e2c9a4870","object":"chat.completion.chunk","created":1763000000,"model":"bench-model","choices":[{"index":0,"delta":{"content":" stream"},"logprobs":null,"finish_reason":null}]}"#,
     "\n\n"
 );
-const DONE: &str = "data: [DONE]\n\n";
-const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
+pub(crate) const DONE: &str = "data: [DONE]\n\n";
+pub(crate) const STREAM_HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-cache\r\n\
     Transfer-Encoding: chunked\r\n\r\n";
 
 #[derive(Debug, Clone, Args)]
@@ -60,13 +60,18 @@ pub struct UpstreamArgs {
     pub until_stdin_ends: bool,
 }
 
+/// Ends this process when its standard input does.
+pub(crate) fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
+        std::process::exit(0);
+    });
+}
+
 /// Serves until the process ends.
 pub fn run(args: &UpstreamArgs) -> Result<(), BenchError> {
     if args.until_stdin_ends {
-        std::thread::spawn(|| {
-            let _ = io::copy(&mut io::stdin().lock(), &mut io::sink());
-            std::process::exit(0);
-        });
+        end_with_stdin();
     }
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -134,7 +139,7 @@ impl Answers {
     }
 }
 
-fn json(status: &str, body: &str) -> Vec<u8> {
+pub(crate) fn json(status: &str, body: &str) -> Vec<u8> {
     format!(
         "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
@@ -155,8 +160,9 @@ async fn talk(mut stream: TcpStream, answers: &Answers) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let mut input = BytesMut::with_capacity(READ_BYTES);
     loop {
-        let Some((wish, request_bytes)) = next_request(&mut stream, &mut input).await? else { return Ok(()) };
-        input.advance(request_bytes);
+        let Some(head) = next_request(&mut stream, &mut input).await? else { return Ok(()) };
+        let wish = head.wish(&input);
+        input.advance(head.request_bytes);
         match wish {
             Wish::Completion => stream.write_all(&answers.completion).await?,
             Wish::Models { prefix } => stream.write_all(&answers.model_list(prefix.as_deref())).await?,
@@ -180,17 +186,15 @@ async fn send_stream(stream: &mut TcpStream, answers: &Answers, pause: Option<Du
     stream.write_all(&answers.end).await
 }
 
-/// Reads until a whole request is there; gives its length too. `None`: the client left.
-async fn next_request(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<Option<(Wish, usize)>> {
-    let mut wanted = None;
+/// Reads until a whole request is there. `None`: the client left.
+pub(crate) async fn next_request(stream: &mut TcpStream, input: &mut BytesMut) -> io::Result<Option<Head>> {
+    let mut wanted: Option<Head> = None;
     loop {
         if wanted.is_none() {
             wanted = head(input)?;
         }
-        if let Some(head) = &wanted
-            && input.len() >= head.request_bytes
-        {
-            return Ok(Some((head.wish(input), head.request_bytes)));
+        if wanted.as_ref().is_some_and(|head| input.len() >= head.request_bytes) {
+            return Ok(wanted);
         }
         let missing = wanted.as_ref().map_or(0, |head| head.request_bytes - input.len());
         input.reserve(missing.max(READ_BYTES));
@@ -200,12 +204,12 @@ async fn next_request(stream: &mut TcpStream, input: &mut BytesMut) -> io::Resul
     }
 }
 
-struct Head {
-    is_post: bool,
-    path: String,
-    is_chunked: bool,
-    head_bytes: usize,
-    request_bytes: usize,
+pub(crate) struct Head {
+    pub is_post: bool,
+    pub path: String,
+    pub is_chunked: bool,
+    pub head_bytes: usize,
+    pub request_bytes: usize,
 }
 
 fn head(input: &[u8]) -> io::Result<Option<Head>> {

@@ -1,20 +1,27 @@
-//! The servers a bench starts: the mock upstream, nginx, nimgate.
+//! The servers a bench starts: the mock upstream, nginx, nimgate, and other balancers.
 
+mod haproxy;
 mod nginx;
 mod nimgate;
+mod python_router;
 
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
-pub use nginx::Nginx;
+pub use haproxy::Haproxy;
+pub use nginx::{Nginx, Spread};
 pub use nimgate::{Nimgate, Role};
+pub use python_router::PythonRouter;
 
 use crate::child::{Running, free_port};
 use crate::error::BenchError;
 
 /// First argument of a bench program that makes it the mock upstream.
 pub const AS_UPSTREAM: &str = "upstream";
+
+/// First argument of a bench program that makes it a simulated model server.
+pub const AS_REPLICA: &str = "replica";
 
 pub fn local(port: u16) -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], port))

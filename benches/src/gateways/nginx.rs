@@ -1,4 +1,4 @@
-//! nginx as the measure: `proxy_pass` with keep-alive to the upstream, and nothing else.
+//! nginx as the measure: `proxy_pass` with keep-alive to one upstream, or `least_conn` over several, and nothing else.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -14,8 +14,28 @@ pub struct Nginx {
     pub address: SocketAddr,
 }
 
+/// Where requests go.
+#[derive(Debug, Clone, Copy)]
+pub enum Spread<'a> {
+    One(SocketAddr),
+    /// To whom the workers together have the fewest connections.
+    LeastConn(&'a [SocketAddr]),
+}
+
+impl Spread<'_> {
+    fn servers(self) -> String {
+        match self {
+            Self::One(address) => format!("server {address};"),
+            Self::LeastConn(addresses) => {
+                let servers = addresses.iter().map(|address| format!(" server {address};"));
+                format!("zone mock 256k; least_conn;{}", servers.collect::<String>())
+            }
+        }
+    }
+}
+
 impl Nginx {
-    pub fn start(program: &Path, upstream: SocketAddr, folder: &Path) -> Result<Self, BenchError> {
+    pub fn start(program: &Path, upstream: Spread, folder: &Path) -> Result<Self, BenchError> {
         let folder = folder.join("nginx");
         fs::create_dir_all(&folder).map_err(BenchError::io("can't make nginx's folder"))?;
         let address = local(free_port()?);
@@ -41,7 +61,7 @@ impl Nginx {
     }
 }
 
-fn configuration(listen: SocketAddr, upstream: SocketAddr, folder: &Path) -> String {
+fn configuration(listen: SocketAddr, upstream: Spread, folder: &Path) -> String {
     let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
         .map(|name| format!("  {name}_temp_path {};\n", path_of(folder, name).display()))
         .concat();
@@ -57,7 +77,7 @@ http {{
   client_body_buffer_size 256k;
   client_max_body_size 64m;
   keepalive_requests 1000000;
-  upstream mock {{ server {upstream}; keepalive 512; keepalive_requests 1000000; }}
+  upstream mock {{ {servers} keepalive 512; keepalive_requests 1000000; }}
   server {{
     listen {listen} reuseport backlog=4096;
     location / {{
@@ -70,6 +90,7 @@ http {{
   }}
 }}
 ",
+        servers = upstream.servers(),
         pid = path_of(folder, "nginx.pid").display(),
         errors = path_of(folder, "error.log").display(),
     )

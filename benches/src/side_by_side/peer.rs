@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::child::{Running, eventually};
 use crate::control::Client;
 use crate::error::BenchError;
-use crate::gateways::{Nginx, Nimgate, Role, Upstream};
+use crate::gateways::{Nginx, Nimgate, Role, Spread, Upstream};
 use crate::load::Target;
 use crate::process;
 use crate::prompts::Prompt;
@@ -57,7 +57,7 @@ impl PeerSpec {
         let (address, model, running) = match &self.kind {
             Kind::Direct => (behind, SERVED, None),
             Kind::Nginx(program) => {
-                let nginx = Nginx::start(program, behind, &folder)?;
+                let nginx = Nginx::start(program, Spread::One(behind), &folder)?;
                 (nginx.address, SERVED, Some(nginx.running))
             }
             Kind::Nimgate(program) => {
