@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto_shared::egress::EgressPolicy;
 
 use crate::cors::AllowedOrigins;
+use crate::watch::WatchLimits;
 
 #[derive(Debug, Clone)]
 pub struct GatewayConfig {
@@ -99,6 +100,8 @@ pub struct Limits {
     pub apply_wait_max: Duration,
     /// After SIGTERM: how long streams may go on.
     pub drain_timeout: Duration,
+    /// Probes of back ends, and their own reports of their load.
+    pub watch: WatchLimits,
 }
 
 impl Limits {
@@ -134,6 +137,7 @@ impl Default for Limits {
             pool_idle_per_endpoint_max: 256,
             apply_wait_max: Duration::from_secs(2),
             drain_timeout: Duration::from_secs(30),
+            watch: WatchLimits::default(),
         }
     }
 }

@@ -41,7 +41,7 @@ pub struct ExplainedCandidate {
     pub url: String,
     /// The best that one of its addresses has.
     pub standing: Option<Standing>,
-    /// All addresses, when there are several.
+    /// All addresses, when there are several or something is known of the one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ExplainedReplica>,
     /// What the request is translated into for this provider, when it is.
@@ -175,11 +175,12 @@ fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> E
         .replicas
         .iter()
         .map(|replica| ExplainedReplica { url: at(replica.url()), seen: replica.endpoint.load.seen(now_ms) });
+    let is_known = provider.replicas.iter().any(|r| r.endpoint.load.seen(now_ms).watched.is_known());
     ExplainedCandidate {
         provider: provider.label.to_string(),
         url: at(provider.replicas.first().map_or(&provider.host_url, Replica::url)),
         standing: provider.replicas.iter().map(|r| r.endpoint.load.standing(now_ms)).min(),
-        replicas: if provider.replicas.len() > 1 { replicas.collect() } else { Vec::new() },
+        replicas: if provider.replicas.len() > 1 || is_known { replicas.collect() } else { Vec::new() },
         translated_into: translated.is_some().then_some("chat completions"),
         served_model: served_model.or_else(|| provider.pinned.as_ref().map(|pinned| pinned.name.to_string())),
         ready: provider.ready,

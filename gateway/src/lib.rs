@@ -2,7 +2,7 @@
 //!
 //! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`dialect`], [`h1`], [`headers`], [`cors`],
 //! [`caller`], [`balance`], [`health`], [`limit`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
-//! table fresh; [`server`] wires it all.
+//! table fresh; [`watch`] looks at back ends beside the requests; [`server`] wires it all.
 
 pub mod access_log;
 pub mod admin;
@@ -28,6 +28,7 @@ pub mod server;
 mod tls;
 pub mod upstream;
 mod uptime;
+pub mod watch;
 
 pub use config::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 pub use server::{Gateway, HAND_OVER_OVERLAP, Handle, StartError};

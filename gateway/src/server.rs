@@ -184,6 +184,7 @@ impl Gateway {
         tasks.spawn(async move { feed.follow(&registry).await });
         let endpoints = Arc::clone(&self.app.endpoints);
         tasks.spawn(async move { endpoints.keep_fresh().await });
+        tasks.spawn(crate::watch::run(Arc::clone(&self.app)));
         if let Ok(listener) =
             self.admin.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(self.admin))
         {

@@ -73,6 +73,9 @@ pub struct ProviderRoute {
     /// Whether what it is sent stays with whoever runs this installation.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local: bool,
+    /// How gateways look at its addresses beside the requests; absent: not at all, because a look is not free.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watch: Option<Watch>,
 }
 
 impl ProviderRoute {
@@ -80,6 +83,18 @@ impl ProviderRoute {
     pub fn addresses(&self) -> &[HostUrl] {
         if self.replicas.is_empty() { std::slice::from_ref(&self.host_url) } else { &self.replicas }
     }
+}
+
+/// Where a server of one's own says how it is. What is not given is tried out.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Watch {
+    /// Answers 200 when it takes requests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health_path: Option<String>,
+    /// A page of metrics, as Prometheus reads it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub metrics_path: Option<String>,
 }
 
 /// Who says where a provider is. What the registry runs itself may be on a private address, whatever the egress

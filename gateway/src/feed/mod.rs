@@ -24,7 +24,7 @@ use tokio::sync::watch;
 use self::report::Followed;
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
-use crate::random::random;
+use crate::random::{jittered, random};
 use crate::route::{Published, RouteStore, RouteTable};
 use crate::upstream::Endpoints;
 
@@ -189,10 +189,4 @@ impl Feed {
 /// Told without parsing: heartbeats are short, and snapshots may be megabytes.
 fn is_heartbeat(line: &[u8]) -> bool {
     line.starts_with(b"{\"heartbeat\"")
-}
-
-/// Spreads reconnects of many gateways: between half of `pause` and all of it.
-fn jittered(pause: Duration) -> Duration {
-    let random = random() % 1000;
-    pause / 2 + pause.mul_f64(random as f64 / 2000.0)
 }

@@ -1,4 +1,4 @@
-//! Which addresses are broken, learned from the requests themselves: pure, but for one atomic number.
+//! Which addresses are broken, learned from the requests themselves and from probes: pure, but for one atomic number.
 //!
 //! What must stay true:
 //! - Only what is the address's own fault counts ([`Ended::event`] is the whole table). A client that leaves, a
@@ -6,9 +6,10 @@
 //! - Who is out gets one request at a time to show that it is back, and no other.
 //! - A look costs one atomic read, an outcome one atomic change; nobody waits for anybody.
 //!
-//! Absent on purpose: probes of our own, and whether anybody else is left to ask; `balance` knows the latter.
+//! Absent on purpose: probing, which `watch` does, and whether anybody else is left to ask; `balance` knows the latter.
 
 mod fault;
+mod probed;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ mod tests;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use fault::{Ended, Event, Fault, status_event};
+pub use probed::{DOWN_AFTER, Finding, Probed, UP_AFTER, Verdict, Why, is_out};
 pub use state::{
     CONSECUTIVE_FAULTS_MAX, EJECTION_BASE_MS, EJECTION_MAX_MS, Phase, RATE_REQUESTS_MIN, State, WINDOW_MS,
 };
@@ -50,6 +52,11 @@ impl Health {
             return Some(Pass::Free);
         }
         self.change(|state| state.probed(now_ms)).map(|_| Pass::Probe)
+    }
+
+    /// Somebody found that it is back: the next request may show it.
+    pub fn due(&self, now_ms: u64) {
+        let _ = self.change(|state| state.due(now_ms));
     }
 
     /// A request that was let through has ended. Gives whether that opened or closed the address.

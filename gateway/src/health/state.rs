@@ -120,6 +120,12 @@ impl State {
         due.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
     }
 
+    /// With its time over; none: it is not out, or not any more.
+    pub fn due(self, now_ms: u64) -> Option<Self> {
+        let is_out = matches!(self.phase, Phase::Out { .. }) && !self.takes(now_ms);
+        is_out.then(|| Self { phase: Phase::Out { until: Tick::at_ms(now_ms) }, ..self })
+    }
+
     /// After a request; none: that changes nothing.
     pub fn after(self, pass: Pass, event: Event, now_ms: u64, random: u64) -> Option<Self> {
         match (self.phase, pass) {

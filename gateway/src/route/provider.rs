@@ -8,6 +8,7 @@ use http::{HeaderName, HeaderValue};
 use proto_shared::backend::{Backend, BackendFormat};
 use proto_shared::routing::Strategy;
 use proto_shared::secret::ExposeSecret;
+use proto_shared::snapshot::Watch;
 use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::balance::{Arm, Plan, REPLICAS_MAX};
@@ -38,6 +39,8 @@ pub struct Provider {
     /// Whether what it is sent stays with whoever runs this gateway.
     pub local: bool,
     pub backend: Backend,
+    /// Set when it may be asked how it is.
+    pub watch: Option<Watch>,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
     pub places: Arc<Places>,
     pub metrics: Arc<ProviderMetrics>,
@@ -138,6 +141,7 @@ impl Provider {
             key,
             backend: route.backend.clone(),
             local: route.local,
+            watch: route.watch.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
             places: endpoints.places.of(route),
             metrics: endpoints.metrics_of(route),

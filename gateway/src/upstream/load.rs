@@ -10,8 +10,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use crate::balance::{Pace, Standing, Work};
-use crate::health::Health;
+use crate::health::{Health, is_out};
 use crate::limit::Concurrency;
+use crate::watch::Shown;
+
+use super::watched::{Reported, Watched};
 
 /// Set: no request may begin here.
 const CLOSED: usize = 1 << (usize::BITS - 1);
@@ -22,6 +25,8 @@ pub struct Load {
     pub pace: Pace,
     pub health: Health,
     pub concurrency: Concurrency,
+    /// What is known of it beside its requests.
+    pub watched: Watched,
 }
 
 impl Load {
@@ -31,7 +36,7 @@ impl Load {
 
     /// Whether it should get requests now.
     pub fn standing(&self, now_ms: u64) -> Standing {
-        if !self.health.takes(now_ms) {
+        if is_out(self.watched.probed(), self.health.state(), now_ms) {
             Standing::Out
         } else if self.concurrency.rests(now_ms) {
             Standing::Busy
@@ -49,13 +54,20 @@ impl Load {
             standing: self.standing(now_ms),
             concurrency_limit: self.concurrency.limit(),
             first_byte_ms: self.pace.first_byte_us(now_ms).map(|us| f64::from(us) / 1e3),
+            watched: Shown::of(&self.watched, self.health.state(), now_ms),
         }
     }
 
     /// What it has to do, and how fast it is.
     pub fn work(&self, now_ms: u64) -> Work {
         let in_flight = u32::try_from(self.in_flight()).unwrap_or(u32::MAX);
-        Work { in_flight, waiting: 0, first_byte_us: self.pace.first_byte_us(now_ms) }
+        let waiting = self.watched.report(now_ms).map_or(0, Reported::burden);
+        Work { in_flight, waiting, first_byte_us: self.pace.first_byte_us(now_ms) }
+    }
+
+    /// Probes say that it is back. That its requests get through is shown by the next one.
+    pub fn reachable(&self, now_ms: u64) {
+        self.health.due(now_ms);
     }
 
     /// Counts a request for as long as the visit lasts. None: the address is closed.
@@ -87,6 +99,8 @@ pub struct Seen {
     /// Lately; absent: nothing was seen, or it was forgotten.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
+    #[serde(flatten)]
+    pub watched: Shown,
 }
 
 /// A request's stay at an address.
@@ -102,6 +116,7 @@ impl Drop for Visit {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::watch::Report;
 
     #[test]
     fn a_closed_address_keeps_who_is_there_and_takes_nobody_else() {
@@ -129,6 +144,33 @@ mod tests {
         assert_eq!((load.standing(0), load.standing(500)), (Standing::Busy, Standing::Open));
         load.health.ended(Pass::Free, Ended::NotConnected.event(), 500, 0);
         assert_eq!(load.standing(500), Standing::Out);
+    }
+
+    #[test]
+    fn an_address_that_is_down_is_out_and_what_it_says_of_its_queue_counts() {
+        use crate::health::{DOWN_AFTER, Finding, Why};
+        let load = Arc::new(Load::default());
+        let _visit = load.enter();
+        load.watched.reported(&Report { running: 5, waiting: 2, cache_permille: None }, 1, 0);
+        assert_eq!((load.work(0).in_flight, load.work(0).waiting), (1, 6));
+        assert_eq!(load.work(60_000).waiting, 0, "that was long ago");
+        (0..DOWN_AFTER).for_each(|_| _ = load.watched.found(Finding::Down(Why::Refused), 0));
+        assert_eq!(load.standing(0), Standing::Out);
+        load.watched.forget();
+        assert_eq!(load.standing(0), Standing::Open);
+    }
+
+    #[test]
+    fn probes_end_an_ejection_early_but_only_the_next_request_shows() {
+        use crate::health::{Ended, Pass};
+        let load = Load::default();
+        load.health.ended(Pass::Free, Ended::NotConnected.event(), 0, 0);
+        assert_eq!(load.standing(100), Standing::Out);
+        load.reachable(100);
+        assert_eq!((load.standing(100), load.health.enter(100)), (Standing::Open, Some(Pass::Probe)));
+        assert_eq!(load.standing(100), Standing::Out);
+        load.reachable(100);
+        assert_eq!(load.health.enter(100), None, "one is under way");
     }
 
     #[test]

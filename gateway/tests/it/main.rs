@@ -38,4 +38,5 @@ mod served_by;
 mod streaming;
 mod tls;
 mod virtual_models;
+mod watching;
 mod websocket;

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use proto_shared::snapshot::{Origin, SNAPSHOT_FORMAT};
+use proto_shared::snapshot::{Origin, SNAPSHOT_FORMAT, Watch};
 use proto_shared::{
     Candidate, LocalOnly, LocalRule, ModelName, ModelRoute, ProviderRoute, RouteSnapshot, SealedSecret,
     SecretName, WorkspaceName,
@@ -36,6 +36,14 @@ impl KeyedProvider {
         if instances.contains(&spec.host_url) { Origin::Deployment } else { Origin::Owner }
     }
 
+    /// Servers of one's own may be asked how they are, and so may what is spoken to in plain text, unless its
+    /// owner says that it is hosted: who is hosted counts every question.
+    fn watch(&self) -> Option<Watch> {
+        let Provider { spec, .. } = &self.provider;
+        let is_own = self.provider.is_local() || (spec.locality.is_none() && !spec.host_url.is_https());
+        is_own.then(Watch::default)
+    }
+
     pub fn route(&self) -> ProviderRoute {
         let Provider { workspace, name, spec, status, instances, .. } = &self.provider;
         ProviderRoute {
@@ -56,6 +64,7 @@ impl KeyedProvider {
             backend: spec.backend.clone(),
             ready: *status == ProviderStatus::Ready && !self.provider.withheld,
             local: self.provider.is_local(),
+            watch: self.watch(),
         }
     }
 }

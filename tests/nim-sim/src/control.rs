@@ -13,6 +13,7 @@ use http::request::Parts;
 use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
+use std::sync::atomic::Ordering::Relaxed;
 
 pub(crate) const PREFIX: &str = "/__sim/";
 const MAX_CONTROL_BYTES: usize = 1024 * 1024;
@@ -49,6 +50,13 @@ pub(crate) async fn answer(
             }
             Err(_) => Refusal::bad_request(Some("ready"), "send `true` or `false`").into(),
         },
+        (&Method::PUT, "waiting") => match text.trim().parse() {
+            Ok(requests) => {
+                shared.waiting.store(requests, Relaxed);
+                Answer::empty(StatusCode::NO_CONTENT)
+            }
+            Err(_) => Refusal::bad_request(Some("waiting"), "send a number of requests").into(),
+        },
         (&Method::GET, "script") => Answer::ok(&json!({ "waiting": shared.script.waiting() })),
         (&Method::PUT, "script") => match shared.script.extend(&text) {
             Ok(()) => Answer::empty(StatusCode::NO_CONTENT),
@@ -61,7 +69,7 @@ pub(crate) async fn answer(
         (_, "requests") => Answer::method_not_allowed("GET, DELETE"),
         (_, "stats") => Answer::method_not_allowed("GET"),
         (_, "script") => Answer::method_not_allowed("GET, PUT, DELETE"),
-        (_, "fault" | "ready") => Answer::method_not_allowed("PUT"),
+        (_, "fault" | "ready" | "waiting") => Answer::method_not_allowed("PUT"),
         _ => Answer::not_found(),
     })
 }

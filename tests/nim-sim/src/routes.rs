@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering::Relaxed;
 
 const NOTICE: &str =
     "This is nim-sim, a simulation of a NIM. No model is behind it; replies repeat the request.";
@@ -144,11 +145,12 @@ fn metrics(_: &Ask<'_>, shared: &Shared) -> Answer {
     // The request that asks is in flight too.
     let running = shared.recorder.in_flight().saturating_sub(1);
     let cache_use = u32::try_from(running).map_or(1.0, |n| (f64::from(n) / 100.0).min(1.0));
+    let waiting = shared.waiting.load(Relaxed);
     let catalog = shared.catalog.read();
     let labels = format!("{{engine=\"0\",model_name=\"{}\"}}", catalog.base());
     let rows = [
         ("num_requests_running", "gauge", "Requests in model execution batches.", running.to_string()),
-        ("num_requests_waiting", "gauge", "Requests waiting to be processed.", "0".to_owned()),
+        ("num_requests_waiting", "gauge", "Requests waiting to be processed.", waiting.to_string()),
         ("kv_cache_usage_perc", "gauge", "KV-cache usage. 1 means 100 percent usage.", cache_use.to_string()),
         ("request_success_total", "counter", "Requests answered.", shared.recorder.answered().to_string()),
     ];

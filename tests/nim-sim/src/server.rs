@@ -98,6 +98,11 @@ impl Sim {
         self.shared.set_ready(ready);
     }
 
+    /// How many requests its metrics say wait; none really do.
+    pub fn set_waiting(&self, requests: u64) {
+        self.shared.waiting.store(requests, Relaxed);
+    }
+
     pub fn set_models(&self, models: Vec<String>) {
         self.shared.catalog.write().models = models;
     }

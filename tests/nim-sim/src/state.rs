@@ -36,6 +36,8 @@ pub(crate) struct Shared {
     started: Instant,
     ready_after: Duration,
     ready_override: Mutex<Option<bool>>,
+    /// Requests that it says wait in it.
+    pub waiting: AtomicU64,
     fault: Mutex<Fault>,
 }
 
@@ -54,6 +56,7 @@ impl Shared {
             started: Instant::now(),
             ready_after: Duration::from_millis(options.ready_after_ms),
             ready_override: Mutex::new(None),
+            waiting: AtomicU64::new(0),
             fault: Mutex::new(fault),
         })
     }

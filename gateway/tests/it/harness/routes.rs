@@ -69,6 +69,7 @@ impl Routes {
             backend: Default::default(),
             ready: true,
             local: false,
+            watch: None,
         };
         change(&mut provider);
         self.0.providers.push(provider);

@@ -270,3 +270,19 @@ fn a_provider_is_local_by_its_owners_word_or_where_we_run_it_or_by_the_form_of_i
         assert_eq!(keyed.route().local, expected, "{url} {locality:?}");
     }
 }
+
+#[test]
+fn servers_of_ones_own_may_be_asked_how_they_are_and_hosted_providers_may_not() {
+    for (url, locality, expected) in [
+        ("https://api.example.com/v1", None, false),
+        ("http://nim.models:8000", None, true),
+        ("http://nim.models:8000", Some(Locality::Hosted), false),
+        ("https://nim.models:8443", Some(Locality::Local), true),
+        ("https://10.0.0.7:8443", None, true),
+    ] {
+        let mut owned = provider(1, "own", &[], ProviderStatus::Ready);
+        let spec = &mut Arc::get_mut(&mut owned).unwrap().provider.spec;
+        (spec.host_url, spec.locality) = (proto_shared::HostUrl::parse(url).unwrap(), locality);
+        assert_eq!(owned.route().watch.is_some(), expected, "{url} {locality:?}");
+    }
+}

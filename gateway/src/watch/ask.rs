@@ -1,0 +1,119 @@
+//! One question to one address: `GET`, on a connection of its own, to the end of the answer.
+//!
+//! A connection that stood idle would prove less: those are kept alive by servers that take no new ones.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::header::{CONNECTION, HOST, USER_AGENT};
+use http::{HeaderValue, Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use pingora::protocols::Stream;
+use pingora::protocols::tls::ALPN;
+
+use super::targets::Target;
+use crate::health::{Finding, Why};
+use crate::upstream::{ConnectError, Connection, Connector};
+
+const AGENT: &str = concat!("nimgate/", env!("CARGO_PKG_VERSION"));
+/// Longest head of an answer.
+const HEAD_BYTES_MAX: usize = 16 * 1024;
+
+/// What a path has to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    pub status: StatusCode,
+    /// None: it was too long, or cut.
+    pub body: Option<Bytes>,
+}
+
+/// An answer of at most so many bytes, or why there is none. It ends in time, whatever the other side does.
+pub async fn get(
+    connector: &Connector,
+    target: &Target,
+    path: &str,
+    bytes_max: usize,
+    timeout: Duration,
+) -> Result<Answer, Why> {
+    let asking = async {
+        let request = request(target, path).ok_or(Why::Broken)?;
+        match connector.connect(&target.endpoint, ALPN::H1).await.map_err(|error| why(&error))? {
+            Connection::H1 { stream, .. } => exchange(stream, request, bytes_max).await.ok_or(Why::Broken),
+            // It was not offered.
+            Connection::H2 { .. } => Err(Why::Broken),
+        }
+    };
+    tokio::time::timeout(timeout, asking).await.unwrap_or(Err(Why::Silent))
+}
+
+fn request(target: &Target, path: &str) -> Option<Request<Empty<Bytes>>> {
+    let mut request = Request::get(path).body(Empty::new()).ok()?;
+    let headers = request.headers_mut();
+    headers.extend(target.headers.iter().cloned());
+    headers.insert(HOST, HeaderValue::try_from(target.endpoint.url.authority()).ok()?);
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    Some(request)
+}
+
+async fn exchange(stream: Stream, request: Request<Empty<Bytes>>, bytes_max: usize) -> Option<Answer> {
+    let connecting = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
+    let (mut sender, connection) = connecting.await.ok()?;
+    let talk = async {
+        let answer = sender.send_request(request).await.ok()?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), bytes_max).collect().await.ok();
+        Some(Answer { status, body: body.map(|body| body.to_bytes()) })
+    };
+    let driving = async {
+        // How it ended is seen by who talks.
+        let _ = connection.await;
+        std::future::pending().await
+    };
+    tokio::select! {
+        answer = talk => answer,
+        () = driving => None,
+    }
+}
+
+fn why(error: &ConnectError) -> Why {
+    match error {
+        ConnectError::Dns => Why::Dns,
+        ConnectError::Forbidden(_) => Why::Forbidden,
+        ConnectError::Refused => Why::Refused,
+        ConnectError::Timeout => Why::Silent,
+        ConnectError::Tls => Why::Tls,
+        ConnectError::Unreachable => Why::Unreachable,
+    }
+}
+
+/// What a path's status says; none: it says that there is no such path. Whoever refuses a key, or has too much to
+/// do, works.
+pub fn finding(status: StatusCode) -> Option<Finding> {
+    match status.as_u16() {
+        404 | 405 | 410 | 501 | 300..=399 => None,
+        500..=599 => Some(Finding::Down(Why::Status(status.as_u16()))),
+        _ => Some(Finding::Up),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_status_says_of_who_answers() {
+        let found = |status| finding(StatusCode::from_u16(status).unwrap());
+        for status in [200, 204, 401, 403, 429] {
+            assert_eq!(found(status), Some(Finding::Up), "{status}");
+        }
+        for status in [404, 405, 501, 302] {
+            assert_eq!(found(status), None, "{status}");
+        }
+        for status in [500, 502, 503] {
+            assert_eq!(found(status), Some(Finding::Down(Why::Status(status))), "{status}");
+        }
+    }
+}
