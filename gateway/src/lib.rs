@@ -1,7 +1,7 @@
 //! nimgate's data plane: an L7 proxy on Pingora with an atomically swapped routing table.
 //!
 //! See ARCHITECTURE.md for the life of a request. Layers: [`route`], [`body`], [`dialect`], [`h1`], [`headers`], [`cors`],
-//! [`caller`], [`balance`], [`health`], [`limit`], [`failover`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
+//! [`caller`], [`balance`], [`health`], [`limit`], [`failover`], [`resume`] and [`refusal`] are pure; [`upstream`] and [`engine`] do the I/O; [`feed`] keeps the
 //! table fresh; [`watch`] looks at back ends beside the requests; [`server`] wires it all.
 
 pub mod access_log;
@@ -23,6 +23,7 @@ pub mod limit;
 pub mod metrics;
 mod random;
 pub mod refusal;
+pub mod resume;
 pub mod route;
 pub mod server;
 mod tls;
