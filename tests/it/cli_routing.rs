@@ -122,3 +122,49 @@ async fn what_is_local_only_is_refused_rather_than_sent_to_a_hosted_provider() {
     let reply = at.gateway.post("/v1/chat/completions", &chat_body("sim-echo-8b", "hi")).await.unwrap();
     assert_eq!(reply.headers["x-nimgate-served-by"], "default/arm-b");
 }
+
+/// The provider that answers `model` for this user.
+async fn served_by(at: &At, model: &str, user: Option<&str>) -> String {
+    let mut body = chat_body(model, "hi");
+    if let Some(user) = user {
+        body["user"] = json!(user);
+    }
+    let reply = at.gateway.post("/v1/chat/completions", &body).await.unwrap();
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(reply.json()["model"], format!("default/{model}"), "whoever answers");
+    reply.headers["x-nimgate-served-by"].to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_split_deals_requests_by_shares_and_users_stay() {
+    let (at, _sims) = arms(2).await;
+    at.done("model split sim-echo-8b arm-a=3 arm-b=1").await;
+    let mut first = 0;
+    for _ in 0..40 {
+        first += usize::from(served_by(&at, "sim-echo-8b", None).await == "default/arm-a");
+    }
+    assert!((28..=32).contains(&first), "{first} of 40");
+    for user in ["u1", "u2", "u3", "u4", "u5"] {
+        let arm = served_by(&at, "sim-echo-8b", Some(user)).await;
+        for _ in 0..3 {
+            assert_eq!(served_by(&at, "sim-echo-8b", Some(user)).await, arm, "{user}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_stand_in_of_another_model_answers_under_the_same_name_while_the_first_is_away() {
+    let (at, mut sims) = arms(1).await;
+    let other =
+        Sim::start(SimOptions { models: vec!["big/other".into()], ..SimOptions::default() }).await.unwrap();
+    at.done(&format!("provider create build --url {}", other.url())).await;
+    let made = at.done("model route sim-echo-8b --tier arm-a=0 --tier build:big/other=1").await;
+    assert!(made.contains("is asked for big/other"), "{made}");
+    assert_eq!(served_by(&at, "sim-echo-8b", None).await, "default/arm-a");
+    drop(sims.pop());
+    assert_eq!(served_by(&at, "sim-echo-8b", None).await, "default/build");
+
+    let made = at.done("model split fresh arm-a:sim/echo-8b=0 build:big/other=1").await;
+    assert!(made.contains("build     100 %"), "{made}");
+    assert_eq!(served_by(&at, "fresh", None).await, "default/build");
+}

@@ -18,6 +18,7 @@ use super::reply::{self, Nulls, Reply};
 use super::schema::{self, ListParams, PageView};
 use crate::Registry;
 use crate::domain::document::Draft;
+use crate::domain::provider::is_upstream_id;
 use crate::domain::routing::RoutingWish;
 use crate::domain::virtual_model::{MiddlewareCall, VirtualModelBody, VirtualModelInferenceConfig};
 use crate::domain::{Document, Reference};
@@ -97,6 +98,10 @@ fn routing_faults(body: &Value) -> Vec<Issue> {
                 issues.push(Issue::value(loc(), format!("provider {text} is named twice")));
             }
             Ok(_) => {}
+        }
+        if part["model"].as_str().is_some_and(|id| !is_upstream_id(id)) {
+            let loc = place(&[json!(index), json!("model")]);
+            issues.push(Issue::value(loc, "a model id has 1 to 255 bytes and no control characters"));
         }
     }
     let is_split = body["routing"]["strategy"] == "weighted";

@@ -13,7 +13,8 @@ use proto_shared::{
 };
 
 use super::model::prefer;
-use super::routing::unwritten;
+use super::provider::is_enabled;
+use super::routing::{RoutingWish, unwritten};
 use super::virtual_model::{Target, VirtualRoute};
 use super::{Provider, ProviderStatus, Reference};
 
@@ -135,10 +136,13 @@ pub fn snapshot(
 /// Who serves each model, in the order in which they are tried.
 struct Served<'p> {
     catalogue: &'p Catalogue,
-    models: HashMap<ModelKey<'p>, Servers<'p>>,
+    models: HashMap<Key<'p>, Servers<'p>>,
+    /// Those that may be asked for what a routing names.
+    providers: HashMap<Key<'p>, &'p Provider>,
 }
 
-type ModelKey<'p> = (&'p str, &'p str);
+/// Workspace and name.
+type Key<'p> = (&'p str, &'p str);
 
 #[derive(Default)]
 struct Servers<'p> {
@@ -175,8 +179,9 @@ fn put_first(servers: &mut [Server<'_>], order: &[String]) {
 impl<'p> Served<'p> {
     fn new(providers: &'p [Arc<KeyedProvider>], catalogue: &'p Catalogue) -> Self {
         let mut models: HashMap<_, Servers<'p>> = HashMap::with_capacity(providers.len());
-        for keyed in providers.iter().filter(|keyed| !keyed.provider.withheld) {
-            let provider = &keyed.provider;
+        let in_rotation =
+            || providers.iter().map(|keyed| &keyed.provider).filter(|provider| !provider.withheld);
+        for provider in in_rotation() {
             for served in &provider.served {
                 let servers = models.entry((provider.workspace.as_str(), served.name.as_str())).or_default();
                 servers.all.push(Server { provider, served_name: &served.served_name });
@@ -188,7 +193,9 @@ impl<'p> Served<'p> {
                 servers.has_order = !providers.is_empty();
             }
         }
-        Self { catalogue, models }
+        let by_name =
+            in_rotation().map(|provider| ((provider.workspace.as_str(), provider.name.as_str()), provider));
+        Self { catalogue, models, providers: by_name.collect() }
     }
 
     fn of(&self, (workspace, name): (&'p WorkspaceName, &'p str)) -> Option<&Servers<'p>> {
@@ -209,9 +216,12 @@ impl<'p> Served<'p> {
         let has_order = servers.is_some_and(|servers| servers.has_order);
         let mut all = servers.map(|servers| servers.all.clone()).unwrap_or_default();
         if let Some(wish) = routing {
+            if middleware.is_empty() {
+                self.add_named(&mut all, wish, workspace);
+            }
             put_first(&mut all, &wish.named(workspace));
         }
-        let local_only = self.local_rule(model, leads_to).map(|by| LocalOnly {
+        let local_only = self.local_rule(model, leads_to, &all).map(|by| LocalOnly {
             by,
             left_out: all.extract_if(.., |by| !by.provider.is_local()).map(|by| by.label()).collect(),
         });
@@ -235,22 +245,40 @@ impl<'p> Served<'p> {
 
     /// Upstream ids belong to the name they normalise to, wherever that leads.
     fn aliases(&self, model: &'p VirtualRoute) -> Option<Vec<String>> {
-        let VirtualRoute { workspace, name, target, middleware, .. } = model;
+        let VirtualRoute { workspace, name, target, middleware, routing, .. } = model;
         let own = self.of((workspace, name.as_str())).map(|servers| &*servers.all).unwrap_or_default();
         let adapters = own.iter().filter_map(|by| self.catalogue.adapters.get(by.served_name));
         let more: Vec<_> = adapters.flat_map(|names| names.within(workspace)).collect();
         let ids = own.iter().map(|by| by.served_name.to_owned());
         // What is left out for being hosted goes on meaning this model.
-        let is_open = || self.local_rule(model, Some((workspace, name.as_str()))).is_none();
-        let is_plain = *target == Target::Own && middleware.is_empty() && is_open();
+        let is_open = || self.local_rule(model, Some((workspace, name.as_str())), &[]).is_none();
+        let names_others = routing.iter().flat_map(|wish| &wish.providers).any(|part| part.model.is_some());
+        let is_plain = *target == Target::Own && middleware.is_empty() && !names_others && is_open();
         (!is_plain || !more.is_empty()).then(|| ids.chain(more).collect())
     }
 
-    /// What is marked as local only on the way: the name that is asked for, what it leads to, and where both are.
+    /// Those that a routing asks for a model of their own, in the place of what they serve. What the owner of a
+    /// provider does not let through is not to be had this way either.
+    fn add_named(&self, all: &mut Vec<Server<'p>>, wish: &'p RoutingWish, own: &'p WorkspaceName) {
+        for part in &wish.providers {
+            let key = (part.provider.workspace(own).as_str(), part.provider.name().as_str());
+            let (Some(served_name), Some(provider)) = (&part.model, self.providers.get(&key)) else {
+                continue;
+            };
+            all.retain(|by| by.provider.seq != provider.seq);
+            if is_enabled(provider.spec.enabled_models.as_deref(), served_name) {
+                all.push(Server { provider, served_name });
+            }
+        }
+    }
+
+    /// What is marked as local only on the way: the name that is asked for, what it leads to, and where both and
+    /// the hosted ones of `servers` are.
     fn local_rule(
         &self,
         model: &VirtualRoute,
         leads_to: Option<(&WorkspaceName, &str)>,
+        servers: &[Server<'_>],
     ) -> Option<LocalRule> {
         let Catalogue { local_workspaces, local_models, .. } = self.catalogue;
         let VirtualRoute { workspace, name, .. } = model;
@@ -266,7 +294,11 @@ impl<'p> Served<'p> {
                 && ModelName::new(name).is_ok_and(|name| local_models.contains(&(workspace.clone(), name)));
             if is_marked { Some(LocalRule::Model(format!("{workspace}/{name}"))) } else { marked(workspace) }
         };
-        marked(workspace).or_else(of_target)
+        let of_servers = || {
+            let hosted = servers.iter().filter(|by| !by.provider.is_local());
+            hosted.map(|by| marked(&by.provider.workspace)).find(Option::is_some).flatten()
+        };
+        marked(workspace).or_else(of_target).or_else(of_servers)
     }
 }
 

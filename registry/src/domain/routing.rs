@@ -32,6 +32,10 @@ pub struct ProviderPart {
     /// `provider`, or `workspace/provider`
     #[schema(value_type = String, max_length = 127)]
     pub provider: Reference,
+    /// What it is asked for, when that is another model: an id of its own. With it, it need not serve the model
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(min_length = 1, max_length = 255)]
+    pub model: Option<String>,
     /// For `weighted`: its part in proportion to the others'; 1. Who is not named gets nothing
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 0, maximum = 1_000_000)]

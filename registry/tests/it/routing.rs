@@ -93,6 +93,8 @@ async fn every_fault_of_a_routing_is_told_with_its_place() {
         (part(json!({ "tier": 1_001 })), "tier"),
         (part(json!({ "provider": "No Name" })), "provider"),
         (part(json!({ "provider": null })), "provider"),
+        (part(json!({ "model": "" })), "model"),
+        (part(json!({ "model": "a\nb" })), "model"),
         (part(json!({ "weight": 0 })), "providers"),
         (
             json!({ "strategy": "priority", "providers": [{ "provider": "aa" }, { "provider": "aa" }] }),

@@ -28,10 +28,11 @@ pub struct Pair {
     pub value: String,
 }
 
-/// `NAME=3`.
+/// `PROVIDER=3`, or `PROVIDER:MODEL=3`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Number {
-    pub name: String,
+    pub provider: String,
+    pub model: Option<String>,
     pub value: u32,
 }
 
@@ -63,17 +64,22 @@ pub fn pair(text: &str) -> Result<Pair, String> {
 }
 
 pub fn share(text: &str) -> Result<Number, String> {
-    number(text, WEIGHT_MAX, "PROVIDER=SHARE, such as build=90")
+    number(text, WEIGHT_MAX, "PROVIDER=SHARE or PROVIDER:MODEL=SHARE, such as build=90")
 }
 
 pub fn tier(text: &str) -> Result<Number, String> {
-    number(text, TIER_MAX, "PROVIDER=TIER, such as build=0")
+    number(text, TIER_MAX, "PROVIDER=TIER or PROVIDER:MODEL=TIER, such as build=0")
 }
 
 fn number(text: &str, max: u32, form: &str) -> Result<Number, String> {
-    let Pair { name, value } = pair(text).map_err(|_| format!("{text:?} is not {form}"))?;
+    let (named, value) = text.rsplit_once('=').ok_or_else(|| format!("{text:?} is not {form}"))?;
+    let (provider, model) = match named.split_once(':') {
+        Some((provider, model)) if !model.is_empty() => (provider, Some(model.to_owned())),
+        _ => (named, None),
+    };
     match value.trim_end_matches('%').parse() {
-        Ok(value) if value <= max => Ok(Number { name, value }),
+        _ if provider.is_empty() => Err(format!("{text:?} is not {form}")),
+        Ok(value) if value <= max => Ok(Number { provider: provider.to_owned(), model, value }),
         _ => Err(format!("{value:?} is not a whole number from 0 to {max}")),
     }
 }
@@ -172,7 +178,11 @@ mod tests {
 
     #[test]
     fn a_share_is_a_whole_number_and_may_be_in_percent() {
-        assert_eq!(share("team/aa=90"), Ok(Number { name: "team/aa".into(), value: 90 }));
+        let number = |provider: &str, model: Option<&str>, value| {
+            Ok(Number { provider: provider.into(), model: model.map(str::to_owned), value })
+        };
+        assert_eq!(share("team/aa=90"), number("team/aa", None, 90));
+        assert_eq!(share("aa:llama3:8b=1"), number("aa", Some("llama3:8b"), 1));
         assert_eq!(share("aa=90%").map(|share| share.value), Ok(90));
         for bad in ["aa", "aa=", "=1", "aa=-1", "aa=0.5", "aa=1000001"] {
             assert!(share(bad).is_err(), "{bad}");

@@ -10,7 +10,7 @@ use super::shared::Connection;
 pub struct SplitArgs {
     /// Its name, as requests use it
     pub model: String,
-    /// What each provider gets, in proportion to the others
+    /// What each provider gets, in proportion to the others; PROVIDER:MODEL=SHARE asks it for that model
     #[arg(value_name = "PROVIDER=SHARE", value_parser = parse::share, required_unless_present = "off", conflicts_with = "off")]
     pub shares: Vec<Number>,
     /// What keeps requests at one provider: auto, user, session or nothing

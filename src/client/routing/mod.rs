@@ -27,9 +27,8 @@ pub async fn split(args: SplitArgs) -> Result<(), ClientError> {
     if args.off {
         return off(&api, &args.model, form).await;
     }
-    let (name, before) = virtual_model(&api, &args.model).await?;
-    let shares = args.shares.iter().map(|Number { name, value }| json!({"provider": name, "weight": value}));
-    let routing = routing(Strategy::Weighted, args.sticky, &before, shares.collect());
+    let (name, before) = found_or_made(&api, &args).await?;
+    let routing = routing(Strategy::Weighted, args.sticky, &before, parts("weight", &args.shares));
     let spread = change(&api, &name, &json!({"routing": routing})).await?;
     tell(&api, &spread, form)
 }
@@ -53,9 +52,7 @@ pub async fn route(args: RouteArgs) -> Result<(), ClientError> {
     };
     let providers = match &*args.tiers {
         [] => before["routing"]["providers"].as_array().cloned().unwrap_or_default(),
-        tiers => {
-            tiers.iter().map(|Number { name, value }| json!({"provider": name, "tier": value})).collect()
-        }
+        tiers => parts("tier", tiers),
     };
     let routing = routing(strategy, args.sticky, &before, providers);
     let spread = change(&api, &name, &json!({"routing": routing})).await?;
@@ -102,6 +99,27 @@ async fn virtual_model(api: &Api, model: &str) -> Result<(String, Value), Client
         })
     })?;
     Ok((bare.to_owned(), value))
+}
+
+/// A name that is new is made where each provider is told what to answer it with.
+async fn found_or_made(api: &Api, args: &SplitArgs) -> Result<(String, Value), ClientError> {
+    let found = virtual_model(api, &args.model).await;
+    let is_whole = args.shares.iter().all(|share| share.model.is_some());
+    match found {
+        Err(e) if e.status() == Some(StatusCode::NOT_FOUND) && is_whole => {
+            let made = api.send(Method::POST, &VIRTUAL_MODEL.all(api), &json!({"name": args.model})).await?;
+            Ok((args.model.clone(), made))
+        }
+        other => other,
+    }
+}
+
+fn parts(what: &str, numbers: &[Number]) -> Vec<Value> {
+    let part = |Number { provider, model, value }: &Number| match model {
+        Some(model) => json!({"provider": provider, "model": model, what: value}),
+        None => json!({"provider": provider, what: value}),
+    };
+    numbers.iter().map(part).collect()
 }
 
 fn routing(strategy: Strategy, sticky: Option<StickyKey>, before: &Value, providers: Vec<Value>) -> Value {
@@ -151,8 +169,9 @@ async fn spread_of(api: &Api, virtual_model: Value) -> Result<Spread, ClientErro
         let Some((workspace, name)) = part.provider.split_once('/') else { continue };
         let there = Api { workspace: workspace.to_owned(), ..api.clone() };
         if let Some(provider) = or_absent(there.get(&PROVIDER.one(&there, name)).await)? {
-            let status = provider["status"].as_str().unwrap_or_default();
-            part.standing = Standing::Idle { status: status.to_owned() };
+            let status = provider["status"].as_str().unwrap_or_default().to_owned();
+            // Who is asked for a model of its own need not serve this one.
+            part.standing = if part.model.is_some() { Standing::Serves } else { Standing::Idle { status } };
         }
     }
     Ok(spread)

@@ -25,6 +25,8 @@ pub struct Part {
     /// `workspace/provider`.
     pub provider: String,
     pub standing: Standing,
+    /// What it is asked for, when that is another model.
+    pub model: Option<String>,
     /// Of a split; who is not named in one has none.
     weight: u32,
     tier: Option<u64>,
@@ -59,6 +61,7 @@ impl Spread {
                 Some(Part {
                     standing: if serving.contains(&provider) { Standing::Serves } else { Standing::Absent },
                     provider,
+                    model: part["model"].as_str().map(str::to_owned),
                     weight: weight.unwrap_or(WEIGHT_DEFAULT),
                     tier: part["tier"].as_u64(),
                 })
@@ -66,7 +69,13 @@ impl Spread {
             .collect();
         let weight = if named.is_empty() { WEIGHT_DEFAULT } else { 0 };
         let others = serving.into_iter().filter(|name| !named.iter().any(|part| part.provider == *name));
-        let others = others.map(|provider| Part { provider, standing: Standing::Serves, weight, tier: None });
+        let others = others.map(|provider| Part {
+            provider,
+            standing: Standing::Serves,
+            model: None,
+            weight,
+            tier: None,
+        });
         let parts: Vec<Part> = named.iter().cloned().chain(others).collect();
         Self {
             workspace: workspace.to_owned(),
@@ -138,7 +147,8 @@ impl Spread {
             Some(Strategy::Priority) => Some("TIER"),
             _ => None,
         };
-        let has_notes = self.parts.iter().any(|part| part.standing != Standing::Serves);
+        let has_notes =
+            self.parts.iter().any(|part| part.standing != Standing::Serves || part.model.is_some());
         let headings = ["PROVIDER"].into_iter().chain(column).chain(has_notes.then_some("NOTE"));
         let mut table = Table::new(&headings.collect::<Vec<_>>());
         let total: u64 = self.parts.iter().map(|part| u64::from(part.weight)).sum();
@@ -148,7 +158,7 @@ impl Spread {
                 _ => part.tier.unwrap_or(place as u64).to_string(),
             };
             let note = match &part.standing {
-                Standing::Serves => String::new(),
+                Standing::Serves => part.model.iter().map(|model| format!("is asked for {model}")).collect(),
                 Standing::Idle { status } => format!("does not serve {} ({status})", self.target),
                 Standing::Absent => "is not there".to_owned(),
             };

@@ -286,3 +286,48 @@ fn servers_of_ones_own_may_be_asked_how_they_are_and_hosted_providers_may_not() 
         assert_eq!(owned.route().watch.is_some(), expected, "{url} {locality:?}");
     }
 }
+
+fn candidates_of(mut model: VirtualRoute, parts: serde_json::Value) -> ModelRoute {
+    model.routing = wish(json!({ "strategy": "weighted", "providers": parts }));
+    routes(vec![model], vec![]).models.remove(0)
+}
+
+#[test]
+fn a_provider_may_be_asked_for_a_model_of_its_own_in_the_place_of_another() {
+    let parts = json!([{ "provider": "new", "model": "org/other" }, { "provider": "old" }]);
+    let route = candidates_of(named("tiny", None), parts.clone());
+    assert_eq!(candidates(&route), [("new", "org/other"), ("old", "org/tiny")]);
+    let ids = Some(vec!["org/tiny".to_owned(), "tiny".to_owned()]);
+    assert_eq!(route.aliases, ids, "what it is asked for means no other model");
+    let alone = candidates_of(named("chat", None), parts);
+    assert_eq!((candidates(&alone), &alone.aliases), (vec![("new", "org/other")], &Some(vec![])));
+}
+
+#[test]
+fn a_model_that_its_provider_does_not_let_through_is_not_to_be_had_by_a_routing() {
+    let mut closed = provider(1, "closed", &[("tiny", "tiny")], ProviderStatus::Ready);
+    Arc::get_mut(&mut closed).unwrap().provider.spec.enabled_models = Some(vec!["tiny".into()]);
+    let mut model = named("tiny", None);
+    model.routing =
+        wish(json!({ "strategy": "priority", "providers": [{ "provider": "closed", "model": "big" }] }));
+    let catalogue = Catalogue { virtual_models: vec![model], ..Catalogue::default() };
+    let snapshot = snapshot("i", 7, vec![workspace_name("default")], &[closed], &catalogue);
+    assert!(snapshot.models[0].candidates.is_empty());
+}
+
+#[test]
+fn a_hosted_provider_of_a_sealed_workspace_is_nobodys_candidate() {
+    let mut hosted = provider(1, "hosted", &[], ProviderStatus::Ready);
+    Arc::get_mut(&mut hosted).unwrap().provider.workspace = workspace_name("sealed");
+    let mut model = named("chat", None);
+    model.routing = wish(
+        json!({ "strategy": "priority", "providers": [{ "provider": "sealed/hosted", "model": "big" }] }),
+    );
+    let mut catalogue = Catalogue { virtual_models: vec![model], ..Catalogue::default() };
+    catalogue.local_workspaces.insert(workspace_name("sealed"));
+    let snapshot = snapshot("i", 7, vec![workspace_name("default")], &[hosted], &catalogue);
+    let route = &snapshot.models[0];
+    assert!(route.candidates.is_empty());
+    let by = LocalRule::Workspace(workspace_name("sealed"));
+    assert_eq!(route.local_only, Some(LocalOnly { by, left_out: vec!["sealed/hosted".into()] }));
+}
