@@ -331,3 +331,28 @@ fn a_hosted_provider_of_a_sealed_workspace_is_nobodys_candidate() {
     let by = LocalRule::Workspace(workspace_name("sealed"));
     assert_eq!(route.local_only, Some(LocalOnly { by, left_out: vec!["sealed/hosted".into()] }));
 }
+
+#[test]
+fn while_a_deployment_is_not_ready_its_stand_in_alone_is_a_candidate() {
+    let of = |withheld: bool| {
+        let mut own = provider(1, "nim", &[("tiny", "tiny")], ProviderStatus::Pending);
+        Arc::get_mut(&mut own).unwrap().provider.withheld = withheld;
+        let mut model = named("tiny", None);
+        model.routing = wish(json!({ "strategy": "priority", "providers": [
+            { "provider": "nim", "tier": 0 }, { "provider": "build", "tier": 1, "model": "org/tiny" }] }));
+        let catalogue = Catalogue { virtual_models: vec![model], ..Catalogue::default() };
+        let providers = [own, provider(2, "build", &[], ProviderStatus::Ready)];
+        let route =
+            snapshot("i", 7, vec![workspace_name("default")], &providers, &catalogue).models.remove(0);
+        (
+            candidates(&route).iter().map(|by| by.0.to_owned()).collect::<Vec<_>>(),
+            route.routing.providers.len(),
+        )
+    };
+    assert_eq!(of(true), (vec!["build".to_owned()], 2));
+    assert_eq!(
+        of(false),
+        (vec!["nim".to_owned(), "build".to_owned()], 2),
+        "and it comes back with the same tiers"
+    );
+}
