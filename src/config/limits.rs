@@ -38,6 +38,30 @@ macro_rules! time_ms {
     };
 }
 
+macro_rules! watch_count {
+    ($field:ident, $min:expr, $max:expr) => {
+        Row {
+            key: concat!("limits.watch_", stringify!($field)),
+            min: $min,
+            max: $max,
+            get: |limits| u64::try_from(limits.watch.$field).unwrap_or(u64::MAX),
+            set: |limits, value| limits.watch.$field = value.try_into().unwrap_or(limits.watch.$field),
+        }
+    };
+}
+
+macro_rules! watch_ms {
+    ($field:ident, $min:expr, $max:expr) => {
+        Row {
+            key: concat!("limits.watch_", stringify!($field), "_ms"),
+            min: $min,
+            max: $max,
+            get: |limits| u64::try_from(limits.watch.$field.as_millis()).unwrap_or(u64::MAX),
+            set: |limits, value| limits.watch.$field = Duration::from_millis(value),
+        }
+    };
+}
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -67,20 +91,36 @@ pub const ROWS: &[Row<Limits>] = &[
     count!(pool_idle_per_endpoint_max, 0, 100_000),
     time_ms!(apply_wait_max, 0, 60_000),
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),
+    watch_ms!(probe_interval, 10, HOUR_MS),
+    watch_ms!(doubt_interval, 10, HOUR_MS),
+    watch_ms!(probe_timeout, 10, HOUR_MS),
+    watch_ms!(report_interval, 10, HOUR_MS),
+    watch_ms!(report_timeout, 10, HOUR_MS),
+    watch_count!(report_bytes_max, KIB, 64 * MIB),
+    watch_ms!(rest_max, 10, 24 * HOUR_MS),
+    watch_ms!(failed_rest_max, 10, HOUR_MS),
+    watch_count!(concurrent_max, 1, 10_000),
+    watch_count!(asked_per_second_max, 1, 100_000),
+    watch_count!(addresses_max, 0, 100_000),
+    watch_ms!(table_interval, 10, HOUR_MS),
 ];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// The fields of `Limits`, read off its debug form.
+    /// The fields of `Limits`, read off its debug form; those of a group with its name before theirs.
     fn fields() -> Vec<String> {
-        let text = format!("{:#?}", Limits::default());
-        let field = |line: &str| {
-            let (name, _) = line.strip_prefix("    ")?.split_once(": ")?;
-            Some(name.to_owned())
+        let (text, mut group) = (format!("{:#?}", Limits::default()), String::new());
+        let mut field = |line: &str| {
+            let (name, value) = line.strip_prefix("    ")?.split_once(": ")?;
+            if value.ends_with('{') {
+                group = name.to_owned();
+                return None;
+            }
+            Some(name.strip_prefix("    ").map_or_else(|| name.to_owned(), |name| format!("{group}_{name}")))
         };
-        text.lines().filter_map(field).collect()
+        text.lines().filter_map(|line| field(line)).collect()
     }
 
     #[test]

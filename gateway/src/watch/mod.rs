@@ -49,7 +49,7 @@ pub struct WatchLimits {
     pub concurrent_max: usize,
     /// Questions of a kind in a second: beyond, the intervals grow.
     pub asked_per_second_max: u32,
-    /// Addresses that are looked at.
+    /// Addresses that are looked at; zero: nobody looks.
     pub addresses_max: usize,
     /// Between two looks at which addresses there are.
     pub table_interval: Duration,

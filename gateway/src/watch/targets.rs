@@ -43,6 +43,9 @@ impl Target {
 /// At most `max` of them, which are always the same.
 pub fn of(table: &RouteTable, max: usize) -> BTreeMap<Key, Target> {
     let mut targets = BTreeMap::new();
+    if max == 0 {
+        return targets;
+    }
     for workspace in table.workspaces() {
         let alone = workspace.providers.iter().filter_map(|(_, provider)| provider.as_ref().ok());
         for provider in alone.filter(|provider| provider.replicas.len() > 1) {
@@ -125,6 +128,7 @@ mod tests {
 
     #[test]
     fn no_more_are_looked_at_than_the_limit_and_always_the_same() {
+        assert!(found(&[("p1", &[A, B, C], true)], 0).is_empty());
         for _ in 0..9 {
             assert_eq!(found(&[("p1", &[A, B, C], true)], 2), ["1", "2"]);
         }
