@@ -112,7 +112,7 @@ mod tests {
     /// The fields of `Limits`, read off its debug form; those of a group with its name before theirs.
     fn fields() -> Vec<String> {
         let (text, mut group) = (format!("{:#?}", Limits::default()), String::new());
-        let mut field = |line: &str| {
+        let field = |line: &str| {
             let (name, value) = line.strip_prefix("    ")?.split_once(": ")?;
             if value.ends_with('{') {
                 group = name.to_owned();
@@ -120,7 +120,7 @@ mod tests {
             }
             Some(name.strip_prefix("    ").map_or_else(|| name.to_owned(), |name| format!("{group}_{name}")))
         };
-        text.lines().filter_map(|line| field(line)).collect()
+        text.lines().filter_map(field).collect()
     }
 
     #[test]
