@@ -28,7 +28,7 @@ use crate::results::{self, Circumstances};
 use crate::side_by_side::seconds;
 use peer::{Kind, Programs};
 use report::Tables;
-use run::{Lengths, RunRecord};
+use run::RunRecord;
 use scenario::Scenario;
 
 /// Puts nimgate beside other balancers in front of the same simulated fleet: first-byte times, failed requests.
@@ -46,9 +46,6 @@ pub struct Options {
     /// Length of each run
     #[arg(long, default_value_t = 15.0, value_parser = seconds)]
     secs: f64,
-    /// The same load before each run, uncounted
-    #[arg(long, default_value_t = 5.0, value_parser = seconds)]
-    warm_up_secs: f64,
     /// Where the raw results go [default: benches/results/DATE-fleet.json]
     #[arg(long)]
     out: Option<PathBuf>,
@@ -64,14 +61,17 @@ pub struct Options {
     /// The virtual environment with sglang-router and vllm-router
     #[arg(long, default_value = "target/fleet-peers")]
     venv: PathBuf,
+    /// Servers send the head of an answer with its first event, instead of at once
+    #[arg(long)]
+    late_head: bool,
 }
 
 #[derive(Serialize)]
 struct Results<'a> {
-    circumstances: Circumstances,
+    circumstances: &'a Circumstances,
     repetitions: usize,
     secs: f64,
-    warm_up_secs: f64,
+    late_head: bool,
     versions: &'a BTreeMap<String, String>,
     absent: &'a BTreeMap<String, String>,
     runs: &'a [RunRecord],
@@ -92,24 +92,29 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
         nginx: options.nginx.clone(),
         haproxy: options.haproxy.clone(),
         venv: options.venv.clone(),
+        late_head: options.late_head,
     };
     let (versions, absent) = versions(&peers, &programs);
     let present: Vec<Kind> =
         peers.iter().filter(|kind| versions.contains_key(&kind.name())).copied().collect();
-    let runs = options.run_all(&scenarios, &present, &programs);
-    let tables = Tables { runs: &runs, absent: &absent, scenarios: &scenarios, peers: &peers };
-    println!("{}", tables.render());
     let path = results::path(options.out.clone(), "fleet");
-    let results = Results {
-        circumstances: Circumstances::now(&program),
-        repetitions: options.reps,
-        secs: options.secs,
-        warm_up_secs: options.warm_up_secs,
-        versions: &versions,
-        absent: &absent,
-        runs: &runs,
-    };
-    results::save(&path, &results)?;
+    let circumstances = Circumstances::now(&program);
+    let mut runs = Vec::new();
+    for repetition in 0..options.reps {
+        options.repeat(repetition, &scenarios, &present, &programs, &mut runs);
+        // After each one: half an hour is easily interrupted.
+        let results = Results {
+            circumstances: &circumstances,
+            repetitions: repetition + 1,
+            secs: options.secs,
+            late_head: options.late_head,
+            versions: &versions,
+            absent: &absent,
+            runs: &runs,
+        };
+        results::save(&path, &results)?;
+    }
+    println!("{}", Tables { runs: &runs, absent: &absent, scenarios: &scenarios, peers: &peers }.render());
     println!("raw results: {}", path.display());
     Ok(())
 }
@@ -151,31 +156,28 @@ impl Options {
     }
 
     /// All loads on all peers; the order of the peers turns round with each repetition.
-    fn run_all(&self, scenarios: &[Scenario], peers: &[Kind], programs: &Programs) -> Vec<RunRecord> {
-        let lengths = Lengths {
-            warm_up: Duration::from_secs_f64(self.warm_up_secs),
-            window: Duration::from_secs_f64(self.secs),
-        };
-        let mut runs = Vec::new();
-        for repetition in 0..self.reps {
-            for &scenario in scenarios {
-                let mut order = peers.to_vec();
-                if repetition % 2 == 1 {
-                    order.reverse();
-                }
-                for kind in order {
-                    let name = kind.name();
-                    eprint!("\r{} of {}: {}, {name}\x1b[K", repetition + 1, self.reps, scenario.name());
-                    let run =
-                        run::run(scenario, kind, programs, lengths, repetition).unwrap_or_else(|error| {
-                            eprintln!("\n{name}: {error}");
-                            RunRecord::missing(scenario, kind, repetition, &error)
-                        });
-                    runs.push(run);
-                }
+    fn repeat(
+        &self,
+        repetition: usize,
+        scenarios: &[Scenario],
+        peers: &[Kind],
+        programs: &Programs,
+        runs: &mut Vec<RunRecord>,
+    ) {
+        let window = Duration::from_secs_f64(self.secs);
+        let mut order = peers.to_vec();
+        if repetition % 2 == 1 {
+            order.reverse();
+        }
+        for &scenario in scenarios {
+            for &kind in &order {
+                let name = kind.name();
+                eprintln!("{} of {}: {}, {name}", repetition + 1, self.reps, scenario.name());
+                runs.push(run::run(scenario, kind, programs, window, repetition).unwrap_or_else(|error| {
+                    eprintln!("{name}: {error}");
+                    RunRecord::missing(scenario, kind, repetition, &error)
+                }));
             }
         }
-        eprintln!();
-        runs
     }
 }

@@ -17,8 +17,8 @@ use crate::load::Target;
 const PUBLIC: &str = "default/bench-model";
 const UP_LIMIT: Duration = Duration::from_secs(30);
 const UP_PAUSE: Duration = Duration::from_millis(50);
-/// Requests before a run, so that every way to a server was taken once.
-const FIRST_REQUESTS: usize = 12;
+/// Requests before a run, to see that all is well.
+const FIRST_REQUESTS: usize = 4;
 /// Of these requests, whose numbers no run uses.
 const FIRST_SEED: u64 = u64::MAX;
 
@@ -44,13 +44,15 @@ pub const ALL: [Kind; 8] = [
     Kind::Router(PythonRouter::Vllm, "power_of_two"),
 ];
 
-/// Where the programs are.
+/// Where the programs are, and how the servers behave.
 #[derive(Debug, Clone)]
 pub struct Programs {
     pub nimgate: PathBuf,
     pub nginx: PathBuf,
     pub haproxy: PathBuf,
     pub venv: PathBuf,
+    /// Heads of answers come with the first event.
+    pub late_head: bool,
 }
 
 /// A peer that runs and answers.

@@ -15,14 +15,6 @@ use crate::stats::{Percentiles, mean_ms};
 /// At most so many requests in the air.
 const CONNECTIONS: usize = 400;
 
-/// How long a run takes.
-#[derive(Debug, Clone, Copy)]
-pub struct Lengths {
-    /// The same load before anything is counted: caches fill, and who measures has measured.
-    pub warm_up: Duration,
-    pub window: Duration,
-}
-
 /// Raw results of one run.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct RunRecord {
@@ -64,14 +56,14 @@ pub fn run(
     scenario: Scenario,
     kind: Kind,
     programs: &Programs,
-    lengths: Lengths,
+    window: Duration,
     repetition: usize,
 ) -> Result<RunRecord, BenchError> {
     let folder = tempfile::Builder::new()
         .prefix("nimgate-fleet-")
         .tempdir()
         .map_err(BenchError::io("can't make a temporary folder"))?;
-    let mut fleet = Fleet::start(&scenario.slow(), folder.path())?;
+    let mut fleet = Fleet::start(&scenario.slow(), programs.late_head, folder.path())?;
     let mut peer = kind.start(programs, &fleet.addresses, &folder.path().join("peer"))?;
     let target = peer.target(scenario)?;
     let rate_per_s = scenario.rate_per_s();
@@ -82,16 +74,16 @@ pub fn run(
         open(&Target { requests, ..target.clone() }, &plan, |_| {})
     };
     let seed = 2 * repetition as u64;
-    load(seed, lengths.warm_up)?;
+    load(seed, scenario.warm_up())?;
     let before = fleet.tokens();
     let victim = (scenario == Scenario::Kill).then(|| fleet.take_last()).flatten();
     let killing = victim.map(|mut victim| {
         thread::spawn(move || {
-            thread::sleep(lengths.window / 2);
+            thread::sleep(window / 2);
             victim.kill();
         })
     });
-    let mut report = load(seed + 1, lengths.window)?;
+    let mut report = load(seed + 1, window)?;
     let was_killed = killing.map(thread::JoinHandle::join).is_some();
     let counted = (!was_killed).then(|| Spent::between(&before, &fleet.tokens()));
     Ok(RunRecord {
@@ -99,7 +91,7 @@ pub fn run(
         scenario: scenario.name(),
         peer: kind.name(),
         rate_per_s,
-        requests: (rate_per_s * lengths.window.as_secs_f64()) as usize,
+        requests: (rate_per_s * window.as_secs_f64()) as usize,
         failed: report.errors,
         first_error: report.first_error.take(),
         first_byte_mean_ms: mean_ms(&report.first_bytes),

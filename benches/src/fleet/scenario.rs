@@ -1,5 +1,7 @@
 //! The loads on a fleet, and the requests of each. Pure: the same seed gives every peer the same requests.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use serde_json::json;
 
@@ -56,6 +58,14 @@ impl Scenario {
         match self {
             Self::Slow | Self::Kill => 50.0,
             Self::Prefixes => 80.0,
+        }
+    }
+
+    /// How long the same load goes before anything is counted: caches fill, and who measures has measured.
+    pub fn warm_up(self) -> Duration {
+        match self {
+            Self::Slow | Self::Kill => Duration::from_secs(3),
+            Self::Prefixes => Duration::from_secs(10),
         }
     }
 

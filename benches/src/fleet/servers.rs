@@ -28,7 +28,7 @@ pub struct Tokens {
 
 impl Fleet {
     /// Starts a server for each factor by which it is slow.
-    pub fn start(slow: &[f64], folder: &Path) -> Result<Self, BenchError> {
+    pub fn start(slow: &[f64], late_head: bool, folder: &Path) -> Result<Self, BenchError> {
         let own = std::env::current_exe().map_err(BenchError::io("can't find this program"))?;
         let mut fleet = Self { running: Vec::new(), addresses: Vec::new() };
         for (number, slow) in slow.iter().enumerate() {
@@ -36,6 +36,9 @@ impl Fleet {
             let mut command = Command::new(&own);
             command.args([AS_REPLICA, "--until-stdin-ends", "--port", &port.to_string()]);
             command.args(["--slow", &slow.to_string()]);
+            if late_head {
+                command.arg("--late-head");
+            }
             fleet.running.push(Running::start(&format!("replica-{number}"), &mut command, folder)?);
             fleet.addresses.push(local(port));
         }

@@ -5,7 +5,7 @@
 //! | slots | so many requests run at a time; the others wait, first come first served, and past a bound get 503 |
 //! | prefill | so long for each token of the prompt that is not in its KV cache ([`cache`]) |
 //! | decode | an event for each token, so far apart |
-//! | `POST /v1/chat/completions` | streams only; the head goes out at once, as vLLM's does, the first event after prefill |
+//! | `POST /v1/chat/completions` | streams only; the head goes out at once, as uvicorn sends it for vLLM, the first event after prefill |
 //! | `GET /health`, `/v1/models` | as of vLLM |
 //! | `GET /metrics` | running, waiting and prefix cache hits under vLLM's names |
 //! | `GET /get_load` | requests and tokens under way as SGLang says it, which its router asks for |
@@ -43,6 +43,9 @@ pub struct ReplicaArgs {
     /// Blocks of 64 tokens that the KV cache holds
     #[arg(long, default_value_t = 2500)]
     pub cache_blocks: usize,
+    /// The head of an answer comes with its first event, not before prefill
+    #[arg(long)]
+    pub late_head: bool,
     #[command(flatten)]
     pub pace: PaceArgs,
     /// End when standard input does, so as not to outlive whoever started it

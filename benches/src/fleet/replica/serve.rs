@@ -125,7 +125,9 @@ impl Replica {
     }
 
     async fn stream(&self, writer: &mut WriteHalf<'_>, prompt: &[u8]) -> io::Result<()> {
-        writer.write_all(STREAM_HEAD.as_bytes()).await?;
+        if !self.args.late_head {
+            writer.write_all(STREAM_HEAD.as_bytes()).await?;
+        }
         let _held = Counted::new(&self.tokens_held, prompt.len() / BYTES_PER_TOKEN);
         let waiting = Counted::new(&self.waiting, 1);
         let Ok(_slot) = self.slots.acquire().await else { return Err(io::ErrorKind::Other.into()) };
@@ -135,6 +137,10 @@ impl Replica {
         self.tokens_asked.set(self.tokens_asked.get() + prompt.len() / BYTES_PER_TOKEN);
         self.tokens_known.set(self.tokens_known.get() + known / BYTES_PER_TOKEN);
         let first = Instant::now() + self.args.pace.prefill(prompt.len().saturating_sub(known));
+        if self.args.late_head {
+            sleep_until(first).await;
+            writer.write_all(STREAM_HEAD.as_bytes()).await?;
+        }
         for number in 0..self.args.pace.tokens {
             sleep_until(first + self.args.pace.decode() * number).await;
             writer.write_all(&self.event).await?;
