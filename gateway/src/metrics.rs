@@ -78,6 +78,8 @@ pub struct Metrics {
     busy: IntCounterVec,
     ejections: IntCounterVec,
     pub refusals: IntCounterVec,
+    /// Answers whose stream broke off and was to go on elsewhere, by their end.
+    pub continued: IntCounterVec,
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
     pub access_log_dropped: IntCounter,
@@ -132,6 +134,13 @@ impl Metrics {
                 Opts::new("nimgate_refusals_total", "Answers the gateway gave itself, by reason."),
                 &["reason"],
             )?,
+            continued: IntCounterVec::new(
+                Opts::new(
+                    "nimgate_continued_answers_total",
+                    "Streams that went on at another address, by end.",
+                ),
+                &["end"],
+            )?,
             connections: IntGauge::new("nimgate_connections", "Open client connections.")?,
             requests_in_flight: IntGauge::new("nimgate_requests_in_flight", "Requests being served.")?,
             access_log_dropped: IntCounter::new(
@@ -155,7 +164,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 18] = [
+        let all: [Box<dyn prometheus::core::Collector>; 19] = [
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.first_byte_seconds.clone()),
@@ -166,6 +175,7 @@ impl Metrics {
             Box::new(self.busy.clone()),
             Box::new(self.ejections.clone()),
             Box::new(self.refusals.clone()),
+            Box::new(self.continued.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
             Box::new(self.access_log_dropped.clone()),

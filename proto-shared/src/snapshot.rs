@@ -175,6 +175,9 @@ pub struct ModelRoute {
     /// Who says that its requests may go to local providers alone; the others are not among its candidates.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub local_only: Option<LocalOnly>,
+    /// Whether a stream whose server died goes on at another address: its providers can continue a last message.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
 }
 
 /// What keeps the requests for a model from hosted providers.

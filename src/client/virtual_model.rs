@@ -37,6 +37,7 @@ impl Fields for VirtualModelFields {
         let models: Vec<_> = self.models.iter().map(|model| json!({"model": model})).collect();
         body.put("models", &(!models.is_empty()).then_some(models));
         body.put("local_only", &self.local_only);
+        body.put("resume", &self.resume);
     }
 }
 

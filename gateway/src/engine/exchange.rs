@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use bytes::Bytes;
+
 use super::choice::Candidate;
 use super::forward::Forward;
 use super::plan::Body;
@@ -19,6 +21,8 @@ pub struct Exchange<'f> {
     /// The body, unless it streams through.
     pub parts: Option<Parts>,
     pub conversion: Option<Conversion>,
+    /// The answer is looked into on its way.
+    pub is_read: bool,
 }
 
 /// How the answer is made of what comes back.
@@ -38,6 +42,7 @@ impl<'f> Exchange<'f> {
                 let conversion = Some(Conversion::Reasoning);
                 Ok(Self {
                     conversion,
+                    is_read: true,
                     parts: without_reasoning(&forward.body, candidate)?,
                     ..Self::plain(forward)
                 })
@@ -47,8 +52,15 @@ impl<'f> Exchange<'f> {
         }
     }
 
+    /// The request for the rest of an answer that broke off elsewhere.
+    pub fn of_rest(forward: &Forward<'f>, candidate: Candidate<'_>, rest: &Bytes) -> Result<Self, Refusal> {
+        let scan = body::scan(rest).map_err(Refusal::Body)?;
+        let parts = Body::Json(rest, &scan).parts(candidate.provider, candidate.served)?;
+        Ok(Self { parts, ..Self::plain(forward) })
+    }
+
     fn plain(forward: &Forward<'f>) -> Self {
-        Self { tail: Cow::Borrowed(forward.tail), parts: None, conversion: None }
+        Self { tail: Cow::Borrowed(forward.tail), parts: None, conversion: None, is_read: false }
     }
 }
 
@@ -90,5 +102,6 @@ fn respond<'f>(forward: &Forward<'f>, candidate: Candidate<'_>) -> Result<Exchan
         tail: forward.operation.chat_tail().map_or(Cow::Borrowed(forward.tail), Cow::Owned),
         parts: Some(Parts::whole(translated.body.into())),
         conversion: Some(Conversion::Response(Box::new(translated.turn))),
+        is_read: true,
     })
 }

@@ -13,7 +13,8 @@ use super::down::{Down, ReplyFilter, RequestView};
 use super::exchange::Exchange;
 use super::last_words::Dialect;
 use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
-use super::relay::{NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
+use super::relay::{BROKE_OFF, NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
+use super::resumption::Resumption;
 use super::seats::Seats;
 use super::trial::{Others, Trial};
 use super::up::{Up, UpError};
@@ -54,6 +55,17 @@ pub enum Forwarded {
     ClientGone,
 }
 
+impl Forwarded {
+    /// How an answer ended that went on elsewhere.
+    fn label(&self) -> &'static str {
+        match self {
+            Self::Delivered => "whole",
+            Self::Cut => "cut",
+            Self::ClientGone => "cancelled",
+        }
+    }
+}
+
 /// What one attempt led to.
 enum Next {
     End(Forwarded),
@@ -80,10 +92,34 @@ pub async fn forward(
     context: &mut RequestContext,
 ) -> Result<Forwarded, Refusal> {
     app.endpoints.retries.came(now_ms());
+    let mut resume = Resumption::of(forward, choice);
+    let served = serve(app, down, forward, choice, &mut resume, context).await;
+    if !resume.is_some_and(|resume| resume.has_gone_on()) {
+        return served;
+    }
+    let end = served.unwrap_or_else(|_| {
+        // Its head went down long ago, and nobody goes on.
+        let dialect = Dialect::of_tail(forward.tail);
+        down.send_data(&mut vec![dialect.error_event(BROKE_OFF, "upstream_incomplete")]);
+        context.ended(Outcome::Incomplete);
+        Forwarded::Cut
+    });
+    app.metrics.continued.with_label_values(&[end.label()]).inc();
+    Ok(end)
+}
+
+async fn serve(
+    app: &Arc<App>,
+    down: &mut Down<'_>,
+    forward: &Forward<'_>,
+    choice: &Choice,
+    resume: &mut Option<Resumption>,
+    context: &mut RequestContext,
+) -> Result<Forwarded, Refusal> {
     let mut renewed = None;
     for _ in 0..=RENEWALS_MAX {
         let choice = renewed.as_ref().unwrap_or(choice);
-        match try_candidates(app, down, forward, choice, context).await {
+        match try_candidates(app, down, forward, choice, resume, context).await {
             Ok(end) => return Ok(end),
             Err(Unserved::Refused(refusal)) => {
                 context.ended(refusal.outcome());
@@ -101,6 +137,7 @@ async fn try_candidates(
     down: &mut Down<'_>,
     forward: &Forward<'_>,
     choice: &Choice,
+    resume: &mut Option<Resumption>,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Unserved> {
     let mut last = Refusal::Overloaded;
@@ -110,6 +147,12 @@ async fn try_candidates(
     let mut is_paid = true;
     while let Some(seat) = seats.next() {
         let Some(candidate) = choice.candidate(seat.arm, &forward.body) else { continue };
+        let has_begun = resume.as_ref().is_some_and(Resumption::has_gone_on);
+        let resume = resume.as_mut().filter(|resume| resume.admits(candidate));
+        if has_begun && resume.is_none() {
+            seats.leave_out(seat.arm);
+            continue;
+        }
         let admitted = take_place(app, down, candidate.provider, &mut place).await;
         context.routed(forward.kind, candidate.provider, choice.model());
         match admitted {
@@ -126,7 +169,8 @@ async fn try_candidates(
         }
         is_paid = true;
         let Some((_visit, pass)) = seats.enter(&seat) else { continue };
-        match try_address(app, down, forward, (candidate, seat.replica, pass), &seats, context).await? {
+        let at = (candidate, seat.replica, pass);
+        match try_address(app, down, forward, at, &seats, resume, context).await? {
             Tried::End(end) => return Ok(end),
             Tried::Other(refusal) => (last, is_paid) = (refusal, false),
             Tried::PassedOver(refusal) => (last, is_paid) = (refusal, true),
@@ -153,6 +197,7 @@ async fn try_address(
     forward: &Forward<'_>,
     (candidate, replica, pass): (Candidate<'_>, &Replica, Pass),
     seats: &Seats<'_>,
+    mut resume: Option<&mut Resumption>,
     context: &mut RequestContext,
 ) -> Result<Tried, Unserved> {
     let mut last = None;
@@ -171,9 +216,14 @@ async fn try_address(
         if context.attempts as usize >= app.limits.attempts_max {
             return Ok(Tried::TooOften(last));
         }
-        let exchange = Exchange::of(forward, candidate).map_err(Unserved::Refused)?;
+        let exchange = match &mut resume {
+            Some(resume) => resume.exchange(forward, candidate),
+            None => Exchange::of(forward, candidate),
+        };
+        let exchange = exchange.map_err(Unserved::Refused)?;
         context.attempts += 1;
-        match attempt(app, down, forward, (candidate, replica), (exchange, trial), context, fresh).await {
+        let asked = Asked { exchange, trial, resume: resume.as_deref_mut(), fresh };
+        match attempt(app, down, forward, (candidate, replica), asked, context).await {
             Next::End(end) => return Ok(Tried::End(end)),
             Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
             Next::Other(refusal) => return Ok(Tried::Other(refusal)),
@@ -201,15 +251,25 @@ async fn take_place<'p>(
     Ok(())
 }
 
+/// What one attempt is made with.
+struct Asked<'a> {
+    exchange: Exchange<'a>,
+    trial: Trial<'a>,
+    /// How its stream can go on elsewhere, or goes on here.
+    resume: Option<&'a mut Resumption>,
+    /// On no connection that was used before.
+    fresh: bool,
+}
+
 async fn attempt(
     app: &Arc<App>,
     down: &mut Down<'_>,
     forward: &Forward<'_>,
     (candidate, replica): (Candidate<'_>, &Replica),
-    (mut exchange, trial): (Exchange<'_>, Trial<'_>),
+    asked: Asked<'_>,
     context: &mut RequestContext,
-    fresh: bool,
 ) -> Next {
+    let Asked { mut exchange, trial, resume, fresh } = asked;
     let (provider, endpoint) = (candidate.provider, &replica.endpoint);
     let metrics = &provider.metrics;
     // An upgrade needs HTTP/1, and a connection of its own.
@@ -239,6 +299,7 @@ async fn attempt(
         frames: Some(&metrics.frames),
         gate: None,
         trial: Some(&trial),
+        resume,
     };
     let streaming = forward.body.is_stream();
     let mut relay = Relay::new(down, &mut up, plan, context, streaming);
@@ -256,6 +317,13 @@ async fn attempt(
             metrics.attempt(AttemptResult::PassedOver);
             release(app, endpoint, up);
             Next::PassedOver(passed_over(provider, status))
+        }
+        RelayEnd::GoesOn | RelayEnd::NoRest => {
+            metrics.attempt(AttemptResult::Answered);
+            release(app, endpoint, up);
+            let refusal = Refusal::UpstreamAnswer { provider: provider.label.to_string(), why: BROKE_OFF };
+            // The rest is no work beyond what was asked for; a second try at it is.
+            if matches!(end, RelayEnd::GoesOn) { Next::PassedOver(refusal) } else { Next::Other(refusal) }
         }
         RelayEnd::Upgraded => {
             metrics.attempt(AttemptResult::Answered);
@@ -337,9 +405,7 @@ fn prepare(
         length,
         request_id: context.id.as_bytes(),
         // A key can be blotted out of an error only while it can be seen there; what is read must be plain.
-        identity_only: candidate.rewrite.is_some()
-            || !provider.key.is_empty()
-            || exchange.conversion.is_some(),
+        identity_only: candidate.rewrite.is_some() || !provider.key.is_empty() || exchange.is_read,
     };
     let streaming = forward.body.is_stream();
     match connection {
@@ -422,7 +488,9 @@ fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
         RelayEnd::NoAnswer(
             NoAnswer::Timeout | NoAnswer::Up(UpError::Cut | UpError::Broken(_) | UpError::NotProcessed),
         )
-        | RelayEnd::PassedOver(_) => Next::Refuse(Refusal::Overloaded),
+        | RelayEnd::PassedOver(_)
+        | RelayEnd::GoesOn
+        | RelayEnd::NoRest => Next::Refuse(Refusal::Overloaded),
     }
 }
 

@@ -30,6 +30,7 @@ mod plan;
 mod read_body;
 mod relay;
 mod reply;
+mod resumption;
 mod scrub;
 mod seats;
 mod serve;

@@ -14,11 +14,13 @@ use super::encode::Framing;
 use super::exchange::Conversion;
 use super::last_words::Dialect;
 use super::reply::Reply;
+use super::resumption::Resumption;
 use super::trial::Trial;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
 use crate::dialect::responses::reply::End;
+use crate::resume::{AtCut, Misfit};
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
 use http::Method;
@@ -34,6 +36,9 @@ const LAST_WORDS_WAIT: Duration = Duration::from_secs(1);
 /// How often a client is looked at that is not read from, and so can't be heard leaving.
 const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 
+/// What a client is told whose answer is not whole.
+pub const BROKE_OFF: &str = "the upstream's answer broke off";
+
 /// How an attempt ended.
 pub enum RelayEnd {
     /// The answer was delivered whole.
@@ -47,6 +52,10 @@ pub enum RelayEnd {
     PassedOver(http::StatusCode),
     /// The answer had begun and broke off; the client was told.
     Cut,
+    /// The answer broke off, and is to go on with another upstream's. The client was told nothing.
+    GoesOn,
+    /// The upstream does not go on with the answer. The client was told nothing.
+    NoRest,
     /// The client's body broke off or is malformed, before an answer.
     BadUpload(UploadFault),
     /// The upstream agreed to switch protocols; its head was passed on.
@@ -83,6 +92,8 @@ pub struct RelayPlan<'a> {
     pub gate: Option<&'a dyn Gate>,
     /// What is learned about the upstream's address.
     pub trial: Option<&'a Trial<'a>>,
+    /// How a stream can go on that breaks off here, or broke off elsewhere.
+    pub resume: Option<&'a mut Resumption>,
 }
 
 /// Holds an answer back until something has happened here.
@@ -261,6 +272,9 @@ impl<'r, 'c> Relay<'r, 'c> {
         {
             return Some(RelayEnd::PassedOver(status));
         }
+        if self.plan.resume.as_ref().is_some_and(|resume| resume.awaits_rest()) {
+            return self.on_rest_head(&parts);
+        }
         self.context.answered(status.as_u16());
         if status == http::StatusCode::SWITCHING_PROTOCOLS {
             self.waiting_head = Some(parts);
@@ -274,6 +288,9 @@ impl<'r, 'c> Relay<'r, 'c> {
             Some(Conversion::Reasoning) => passed().with_reasoning(&parts, plan.rewrite),
             Some(Conversion::Response(turn)) => Reply::response(&parts, turn, plan.key),
         };
+        if let Some(resume) = &mut plan.resume {
+            resume.answered(&parts, &reply);
+        }
         let (collects, translates) = (reply.collects(), reply.translated().is_some());
         self.gate = plan.gate.and_then(|gate| gate.wait_for(&parts));
         self.reply = Some(reply);
@@ -284,6 +301,20 @@ impl<'r, 'c> Relay<'r, 'c> {
         let sent = if collects { None } else { self.send_head() };
         // Events that go down with the head; or a head of which nothing can be made.
         if sent.is_none() && translates { self.on_data() } else { sent }
+    }
+
+    /// The answer's head went down long ago, with what came first of it elsewhere.
+    fn on_rest_head(&mut self, parts: &ReplyParts) -> Option<RelayEnd> {
+        let plan = &mut self.plan;
+        let bytes_max = plan.limits.reply_buffer_bytes_max;
+        let mut reply = Reply::plan(parts, plan.method, plan.rewrite, plan.key, bytes_max);
+        reply.framing = Framing::Open;
+        if !plan.resume.as_mut().is_some_and(|resume| resume.answered(parts, &reply)) {
+            return Some(RelayEnd::NoRest);
+        }
+        self.reply = Some(reply);
+        self.head_sent = true;
+        None
     }
 
     fn send_head(&mut self) -> Option<RelayEnd> {
@@ -332,6 +363,12 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn feed(&mut self) -> Option<RelayEnd> {
         let reply = self.reply.as_mut()?;
         reply.feed(&mut self.pieces);
+        if let Some(resume) = &mut self.plan.resume
+            && let Err(misfit) = resume.pass(&mut self.pieces)
+        {
+            return Some(self.tell_misfit(misfit));
+        }
+        let reply = self.reply.as_ref()?;
         let translated = reply.translated()?;
         if translated.has_said_all() {
             self.clock.said_all.get_or_insert(self.clock.up_read);
@@ -350,7 +387,9 @@ impl<'r, 'c> Relay<'r, 'c> {
         if let Some(end) = self.feed() {
             return Some(end);
         }
-        self.reply.as_mut()?.finish(&mut self.pieces);
+        if let Some(end) = self.finish_reply() {
+            return Some(end);
+        }
         if !self.head_sent
             && let Some(end) = self.send_head()
         {
@@ -364,6 +403,26 @@ impl<'r, 'c> Relay<'r, 'c> {
         None
     }
 
+    /// Adds what was kept back of an answer.
+    fn finish_reply(&mut self) -> Option<RelayEnd> {
+        let reply = self.reply.as_mut()?;
+        let Some(resume) = &mut self.plan.resume else {
+            reply.finish(&mut self.pieces);
+            return None;
+        };
+        let mut rest = Vec::new();
+        reply.finish(&mut rest);
+        let finished = resume.finish(&mut rest);
+        self.pieces.append(&mut rest);
+        finished.err().map(|misfit| self.tell_misfit(misfit))
+    }
+
+    /// What came to go on with the answer does not fit it.
+    fn tell_misfit(&mut self, misfit: Misfit) -> RelayEnd {
+        tracing::warn!(request = self.context.id.as_str(), %misfit, "an answer could not go on elsewhere");
+        self.tell_cut(BROKE_OFF, "upstream_incomplete")
+    }
+
     fn on_up_error(&mut self, error: UpError) -> Option<RelayEnd> {
         if !self.head_sent {
             let translated = self.reply.as_ref().and_then(Reply::translated);
@@ -373,15 +432,28 @@ impl<'r, 'c> Relay<'r, 'c> {
                 _ => Some(RelayEnd::NoAnswer(NoAnswer::Up(error))),
             };
         }
-        self.on_data();
-        self.blame();
-        self.break_off(End::Cut, "the upstream's answer broke off", "upstream_incomplete")
+        let fed = self.on_data();
+        if self.plan.resume.is_some() && fed.is_some() {
+            return fed;
+        }
+        self.broke_off(End::Cut, BROKE_OFF, "upstream_incomplete")
     }
 
     /// It is the upstream's fault that its answer is not whole.
-    fn blame(&mut self) {
+    fn broke_off(&mut self, how: End, message: &str, code: &str) -> Option<RelayEnd> {
         if let Some(trial) = self.plan.trial {
             trial.broke_off();
+        }
+        match self.plan.resume.as_mut().map_or(AtCut::Lost, |resume| resume.cut()) {
+            AtCut::GoesOn => Some(RelayEnd::GoesOn),
+            AtCut::Complete(last) => {
+                self.pieces.extend(Some(last).filter(|last| !last.is_empty()));
+                self.pass_pieces();
+                self.down.send_end(None);
+                self.finished = true;
+                None
+            }
+            AtCut::Lost => self.break_off(how, message, code),
         }
     }
 
@@ -454,10 +526,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             Limit::Total => {
                 self.break_off(End::TimedOut, "the request took longer than its limit", "request_timeout")
             }
-            _ => {
-                self.blame();
-                self.break_off(End::TimedOut, "the upstream sent nothing for too long", "upstream_stalled")
-            }
+            _ => self.broke_off(End::TimedOut, "the upstream sent nothing for too long", "upstream_stalled"),
         }
     }
 

@@ -35,6 +35,9 @@ pub const TEXT_BYTES_MAX: usize = 256 * 1024;
 /// The longest event of a stream that can go on elsewhere.
 pub const EVENT_BYTES_MAX: usize = 64 * 1024;
 
+/// The longest request that can go on elsewhere: it is sent again, with the text so far.
+pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 /// How often one answer goes on elsewhere.
 pub const CONTINUATIONS_MAX: u32 = 3;
 

@@ -47,6 +47,8 @@ pub struct ModelEntry {
     pub middleware: Box<[String]>,
     /// Why none of its candidates is hosted.
     pub local_only: Option<LocalOnly>,
+    /// A stream whose server died goes on at another address.
+    pub resume: bool,
     /// Which address of which candidate is next.
     pub plan: Plan,
     /// What that depends on, beside the candidates.
@@ -136,6 +138,7 @@ impl RouteTable {
                 created: route.created,
                 middleware: route.middleware.clone().into(),
                 local_only: route.local_only.clone(),
+                resume: route.resume,
             });
             let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
             // Of two that claim an id, the older has it: it comes later.

@@ -11,6 +11,7 @@ mod backpressure;
 mod balancing;
 mod bodies;
 mod catalogue;
+mod continuation;
 mod cors;
 mod credentials;
 mod cuts;

@@ -69,6 +69,8 @@ pub struct UpdateVirtualModel {
     routing: Option<Option<RoutingWish>>,
     /// Ours. Whether its requests never go to a hosted provider
     local_only: Option<bool>,
+    /// Ours. Whether a chat stream goes on at another address when its server dies
+    resume: Option<bool>,
 }
 
 impl RequestBody for CreateVirtualModel {
@@ -170,6 +172,9 @@ impl UpdateVirtualModel {
         }
         if let Some(local_only) = self.local_only {
             body.local_only = local_only;
+        }
+        if let Some(resume) = self.resume {
+            body.resume = resume;
         }
         if let Some(models) = self.models {
             body.models = models;

@@ -203,7 +203,8 @@ impl<'p> Served<'p> {
     }
 
     fn route(&self, model: &'p VirtualRoute) -> ModelRoute {
-        let VirtualRoute { workspace, name, target, created, middleware, routing, local_only: _ } = model;
+        let VirtualRoute { workspace, name, target, created, middleware, routing, local_only: _, resume } =
+            model;
         let own = (workspace, name.as_str());
         let leads_to = match target {
             // A gateway that knows no middleware must not serve it either.
@@ -240,6 +241,7 @@ impl<'p> Served<'p> {
             middleware: middleware.clone(),
             routing,
             local_only,
+            resume: *resume,
         }
     }
 

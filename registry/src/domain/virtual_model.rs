@@ -41,6 +41,9 @@ pub struct VirtualModelBody {
     /// Its requests never go to a hosted provider
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local_only: bool,
+    /// A chat stream whose server dies goes on at another address: servers have to know `continue_final_message`
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume: bool,
 }
 
 /// A model that middleware may choose.
@@ -94,6 +97,7 @@ pub struct VirtualRoute {
     pub middleware: Vec<String>,
     pub routing: Option<RoutingWish>,
     pub local_only: bool,
+    pub resume: bool,
 }
 
 /// Which model answers.

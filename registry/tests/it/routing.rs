@@ -108,6 +108,18 @@ async fn every_fault_of_a_routing_is_told_with_its_place() {
 }
 
 #[tokio::test]
+async fn resuming_is_kept_as_written_published_and_taken_back() {
+    let (h, _fakes) = two_arms().await;
+    let path = format!("{VIRTUAL}/tiny");
+    let on = h.patch(&path, json!({ "resume": true })).await.expect(200);
+    assert_eq!(on.body["resume"], true);
+    assert!(published(&h, on.generation()).await.resume);
+    let off = h.patch(&path, json!({ "resume": false })).await.expect(200);
+    assert_eq!(off.body.get("resume"), None);
+    assert!(!published(&h, off.generation()).await.resume);
+}
+
+#[tokio::test]
 async fn what_is_local_only_has_no_hosted_candidate_from_the_next_generation_on() {
     let (h, fakes) = two_arms().await;
     let hosted = json!({ "host_url": fakes[1].url(), "locality": "hosted" });

@@ -40,6 +40,10 @@ pub struct VirtualModelFields {
     /// Never send its requests to a hosted provider
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub local_only: Option<bool>,
+    /// Let chat streams go on at another address when their server dies; the servers must know
+    /// `continue_final_message`
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub resume: Option<bool>,
 }
 
 #[derive(Debug, Args)]

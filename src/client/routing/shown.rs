@@ -107,6 +107,7 @@ impl Spread {
             "post_response_middleware",
             "override_proxy",
             "local_only",
+            "resume",
         ];
         let is_own = self.target == format!("{}/{}", self.workspace, self.name());
         let is_served = self.parts.iter().any(|part| part.standing == Standing::Serves);
@@ -302,6 +303,7 @@ mod tests {
         assert!(plain().is_automatic_but_for_routing());
         for (field, value) in [
             ("local_only", json!(true)),
+            ("resume", json!(true)),
             ("request_middleware", json!([{"name": "guard"}])),
             ("override_proxy", json!("a.b")),
         ] {

@@ -15,6 +15,8 @@ pub(crate) struct ChatRequest {
     max_completion_tokens: Option<usize>,
     tools: Option<Vec<Tool>>,
     tool_choice: Option<Value>,
+    continue_final_message: Option<bool>,
+    add_generation_prompt: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -72,6 +74,20 @@ impl ChatRequest {
         self.messages.iter().map(|message| words(&message.text())).sum()
     }
 
+    /// What it wants to be continued: white space at its end is lost, as in a chat template.
+    fn begun(&self) -> &str {
+        let last = self.messages.last().filter(|last| last.role == "assistant");
+        match last.and_then(|last| last.content.as_ref()) {
+            Some(Content::Text(text)) if self.continue_final_message == Some(true) => text.trim_end(),
+            _ => "",
+        }
+    }
+
+    /// Whether it wants its last message continued and a new one begun.
+    pub fn contradicts_itself(&self) -> bool {
+        self.continue_final_message == Some(true) && self.add_generation_prompt != Some(false)
+    }
+
     pub fn reply(&self, fault: &Fault) -> Reply {
         let last = self.messages.last();
         let user = self.messages.iter().rev().find(|message| message.role == "user");
@@ -107,7 +123,7 @@ impl ChatRequest {
     }
 
     fn tokens(&self, text: &str, fault: &Fault) -> Tokens {
-        Tokens::new(text, self.max_completion_tokens.or(self.max_tokens), fault)
+        Tokens::new(text, self.begun(), self.max_completion_tokens.or(self.max_tokens), fault)
     }
 }
 
@@ -126,18 +142,24 @@ pub(crate) struct Tokens {
 }
 
 impl Tokens {
-    pub fn new(text: &str, limit: Option<usize>, fault: &Fault) -> Self {
+    /// `begun`: the beginning that was said already, if this is how the text begins.
+    pub fn new(text: &str, begun: &str, limit: Option<usize>, fault: &Fault) -> Self {
         let mut words: Vec<String> = match fault.big_bytes {
             Some(bytes) => vec!["x".repeat(bytes)],
-            None => text.split_inclusive(char::is_whitespace).map(str::to_owned).collect(),
+            None => pieces(text),
         };
         if fault.cut == Some(Cut::InsideCharacter) {
             words.extend([" naïve", " 世界"].map(str::to_owned));
         }
-        let wanted = fault.tokens.unwrap_or(words.len());
+        let mut wanted = fault.tokens.unwrap_or(words.len());
         if fault.tokens.is_some() && !words.last().is_some_and(|word| word.ends_with(char::is_whitespace)) {
             // Repeated, the last word must not run into the first.
             words.last_mut().into_iter().for_each(|word| word.push(' '));
+        }
+        if !begun.is_empty() {
+            let whole: String = words.iter().map(String::as_str).cycle().take(wanted).collect();
+            words = pieces(whole.strip_prefix(begun).unwrap_or(&whole));
+            wanted = words.len();
         }
         let count = limit.map_or(wanted, |limit| wanted.min(limit));
         Self { words, count, limited: count < wanted }
@@ -155,6 +177,18 @@ impl Tokens {
     pub fn finish_reason(&self) -> &'static str {
         if self.limited { "length" } else { "stop" }
     }
+}
+
+/// Words with the white space behind them; what comes before the first belongs to it.
+fn pieces(text: &str) -> Vec<String> {
+    let mut pieces = Vec::<String>::new();
+    for piece in text.split_inclusive(char::is_whitespace) {
+        match pieces.last_mut() {
+            Some(first) if first.trim().is_empty() => first.push_str(piece),
+            _ => pieces.push(piece.to_owned()),
+        }
+    }
+    pieces
 }
 
 /// Arguments that fit the parameters' types: the prompt where text is wanted.
@@ -210,6 +244,24 @@ mod tests {
         let request = request(body);
         assert_eq!(text(&request, "tokens=9"), "You said: hi You ");
         assert_eq!(text(&request, "big=10"), "xxxxxxxxxx");
+    }
+
+    #[test]
+    fn a_reply_that_was_begun_is_continued_to_the_same_text() {
+        let asked = json!({ "role": "user", "content": "a b  c d" });
+        let whole = "You said: a b  c d";
+        for at in 0..whole.len() {
+            let begun = json!({ "role": "assistant", "content": &whole[..at] });
+            let request = request(json!({ "messages": [asked, begun],
+                "continue_final_message": true, "add_generation_prompt": false }));
+            assert!(!request.contradicts_itself());
+            assert_eq!(text(&request, ""), whole[whole[..at].trim_end().len()..], "{at}");
+        }
+        let begun = json!({ "role": "assistant", "content": "You said: a b  c d You " });
+        let request =
+            request(json!({ "messages": [asked, begun], "continue_final_message": true, "max_tokens": 2 }));
+        assert!(request.contradicts_itself());
+        assert_eq!(text(&request, "tokens=20"), " said: a ");
     }
 
     #[test]

@@ -92,6 +92,10 @@ fn chat_or_error(ask: &Ask<'_>, shared: &Shared) -> Result<Answer, Refusal> {
     if request.messages.is_empty() {
         return Err(Refusal::bad_request(Some("messages"), "`messages` must have at least one message"));
     }
+    if request.contradicts_itself() {
+        let message = "`continue_final_message` needs `add_generation_prompt` to be false";
+        return Err(Refusal::bad_request(Some("continue_final_message"), message));
+    }
     let reply = request.reply(ask.fault);
     let completion = match &reply {
         Reply::Text(tokens) => tokens.count,
@@ -187,7 +191,7 @@ fn completions_or_error(ask: &Ask<'_>, shared: &Shared) -> Result<Answer, Refusa
     let model = served(request.model.as_deref(), shared)?;
     let prompt = request.prompt.text();
     let text = format!("You said: {}", without_markers(&prompt));
-    let tokens = Tokens::new(&text, request.max_tokens, ask.fault);
+    let tokens = Tokens::new(&text, "", request.max_tokens, ask.fault);
     let usage = usage(words(&prompt), tokens.count);
     let envelope = Envelope::new("cmpl", "text_completion", model);
     let finish = tokens.finish_reason();

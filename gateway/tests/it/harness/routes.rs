@@ -92,6 +92,7 @@ impl Routes {
             middleware: vec![],
             routing: Default::default(),
             local_only: None,
+            resume: false,
         });
         self
     }

@@ -52,6 +52,7 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
         middleware: Vec::new(),
         routing: None,
         local_only: false,
+        resume: false,
     }
 }
 

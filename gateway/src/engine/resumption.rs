@@ -1,0 +1,149 @@
+//! What one request carries from attempt to attempt so that its answer can go on elsewhere; see [`crate::resume`].
+
+use bytes::{Bytes, BytesMut};
+use http::StatusCode;
+
+use super::choice::{Candidate, Choice};
+use super::encode::Framing;
+use super::exchange::Exchange;
+use super::forward::Forward;
+use super::plan::Body;
+use super::reply::{Reply, is_encoded, is_event_stream};
+use super::up::ReplyParts;
+use crate::dialect::Operation;
+use crate::refusal::Refusal;
+use crate::resume::{AtCut, CONTINUATIONS_MAX, Misfit, REQUEST_BYTES_MAX, Resumable, ResumableStream};
+
+pub struct Resumption {
+    question: Bytes,
+    resumable: Resumable,
+    stream: ResumableStream,
+    stage: Stage,
+    /// The model that the answer is of, as it was asked for.
+    served: Option<Bytes>,
+    /// How often it has gone on, or was to.
+    continuations: u32,
+}
+
+enum Stage {
+    /// No answer has begun.
+    Asked,
+    /// The stream goes down.
+    Begun,
+    /// The stream is to go on with the answer to this.
+    Cut(Bytes),
+    /// The answer is another than was asked for.
+    Other,
+}
+
+impl Resumption {
+    /// `None`: the model says nothing of it, or the request is none that can go on elsewhere.
+    pub fn of(forward: &Forward<'_>, choice: &Choice) -> Option<Self> {
+        let (Choice::Model(entry), Body::Json(question, _)) = (choice, &forward.body) else { return None };
+        let asks = entry.resume && forward.operation == Operation::ChatCompletions;
+        if !asks || question.len() > REQUEST_BYTES_MAX {
+            return None;
+        }
+        let resumable = Resumable::of(question)?;
+        let stream = ResumableStream::new(resumable.wants_usage);
+        Some(Self {
+            question: (*question).clone(),
+            resumable,
+            stream,
+            stage: Stage::Asked,
+            served: None,
+            continuations: 0,
+        })
+    }
+
+    /// Whether an answer may begin or go on there: it may be asked twice, passes requests and answers as they are, and
+    /// serves the model that has begun.
+    pub fn admits(&self, candidate: Candidate<'_>) -> bool {
+        let provider = candidate.provider;
+        let is_same = !self.has_gone_on() || self.served.as_ref() == candidate.served;
+        is_same
+            && provider.replay_safe
+            && !provider.backend.uses_reasoning_parser
+            && Resumable::admits_extra(provider.extra_body.as_ref())
+    }
+
+    /// The request for the answer, or for the rest of it.
+    pub fn exchange<'f>(
+        &mut self,
+        forward: &Forward<'f>,
+        candidate: Candidate<'_>,
+    ) -> Result<Exchange<'f>, Refusal> {
+        let exchange = if let Stage::Cut(rest) = &self.stage {
+            Exchange::of_rest(forward, candidate, rest)
+        } else {
+            self.served = candidate.served.cloned();
+            Exchange::of(forward, candidate)
+        };
+        Ok(Exchange { is_read: true, ..exchange? })
+    }
+
+    /// Whether the answer that is awaited goes on with one whose head went down.
+    pub fn awaits_rest(&self) -> bool {
+        matches!(self.stage, Stage::Cut(_))
+    }
+
+    pub fn has_gone_on(&self) -> bool {
+        self.continuations > 0
+    }
+
+    /// The head of an answer came: the first one, which goes down, or that of the rest. Gives whether it can be used.
+    pub fn answered(&mut self, parts: &ReplyParts, reply: &Reply) -> bool {
+        let fields = parts.fields();
+        let is_stream = parts.status() == StatusCode::OK && is_event_stream(fields) && !is_encoded(fields);
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Other) {
+            Stage::Asked if is_stream && reply.framing == Framing::Open => Stage::Begun,
+            Stage::Cut(_) if is_stream => Stage::Begun,
+            Stage::Cut(rest) => Stage::Cut(rest),
+            Stage::Asked | Stage::Begun | Stage::Other => Stage::Other,
+        };
+        matches!(self.stage, Stage::Begun)
+    }
+
+    /// What becomes of a stream's pieces on their way down.
+    pub fn pass(&mut self, pieces: &mut Vec<Bytes>) -> Result<(), Misfit> {
+        if !matches!(self.stage, Stage::Begun) {
+            return Ok(());
+        }
+        let mut out = BytesMut::new();
+        let fed = pieces.drain(..).try_for_each(|piece| self.stream.feed(&piece, &mut out));
+        put(out, pieces);
+        fed
+    }
+
+    /// The same for what was withheld; the stream has ended.
+    pub fn finish(&mut self, pieces: &mut Vec<Bytes>) -> Result<(), Misfit> {
+        self.pass(pieces)?;
+        let mut out = BytesMut::new();
+        let finished = self.stream.finish(&mut out);
+        put(out, pieces);
+        finished
+    }
+
+    /// The stream broke off.
+    pub fn cut(&mut self) -> AtCut {
+        if !matches!(self.stage, Stage::Begun) {
+            return AtCut::Lost;
+        }
+        let at_cut = self.stream.cut();
+        if at_cut != AtCut::GoesOn {
+            return at_cut;
+        }
+        let rest = self.resumable.rest(&self.question, &self.stream.so_far());
+        let Some(rest) = rest.filter(|_| self.continuations < CONTINUATIONS_MAX) else { return AtCut::Lost };
+        self.continuations += 1;
+        self.stage = Stage::Cut(rest);
+        self.stream.go_on();
+        AtCut::GoesOn
+    }
+}
+
+fn put(out: BytesMut, pieces: &mut Vec<Bytes>) {
+    if !out.is_empty() {
+        pieces.push(out.freeze());
+    }
+}
