@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use nim_sim::{Sim, SimOptions};
-use proto_shared::ProviderRoute;
 use proto_shared::snapshot::Replay;
+use proto_shared::{HostUrl, ProviderRoute};
 use serde_json::{Value, json};
 
 use crate::harness::scripted::{LAST_CHUNK, SSE_HEAD, Scripted, chunk};
@@ -167,5 +167,32 @@ async fn an_answer_that_lacks_nothing_but_its_end_is_ended() {
     let (said, finish, _) = told(&ask(&world, question(json!({ "stream_options": null }))).await);
     assert_eq!((&*said, finish), ("Hi", json!("stop")));
     assert!(healthy.requests().is_empty());
+    world.settled().await;
+}
+
+#[tokio::test]
+async fn all_streams_of_a_dead_replica_go_on_at_the_one_that_is_left() {
+    const STREAMS: usize = 60;
+    let (dying, healthy) = (sim().await, sim().await);
+    dying.set_fault("cut-after=9000,token-ms=5").unwrap();
+    let routes = Routes::new()
+        .provider_with("p1", &dying.url(), |provider| {
+            asks_twice(provider);
+            provider.replicas =
+                [dying.url(), healthy.url()].map(|url| HostUrl::parse(&url).unwrap()).to_vec();
+        })
+        .model("m1", "x/y", &["p1"])
+        .but(|model| model.resume = true);
+    let world = std::sync::Arc::new(World::start(routes).await);
+    let body = question(json!({}));
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..STREAMS {
+        let (world, body) = (std::sync::Arc::clone(&world), body.clone());
+        clients.spawn(async move { told(&ask(&world, body).await).0 });
+    }
+    let said: BTreeSet<String> = clients.join_all().await.into_iter().collect();
+    assert!(said.len() == 1 && said.iter().all(|text| text.ends_with("w198 w199")));
+    let continued = world.metric("nimgate_continued_answers_total{end=\"whole\"}").unwrap_or_default();
+    assert!(continued > 10.0 && dying.requests().len() as f64 == continued, "{continued}");
     world.settled().await;
 }
