@@ -91,6 +91,10 @@ pub enum Refusal {
         provider: String,
         why: &'static str,
     },
+    /// Connecting to all who could answer failed lately, and other requests are trying already.
+    NoneReachable {
+        asked: String,
+    },
     RegistryAway,
     UpstreamDns {
         provider: String,
@@ -182,7 +186,9 @@ impl Refusal {
             R::LocalOnly { .. } => StatusCode::FORBIDDEN,
             R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
             R::ProviderBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            R::NoTable | R::Overloaded | R::RegistryAway => StatusCode::SERVICE_UNAVAILABLE,
+            R::NoTable | R::Overloaded | R::NoneReachable { .. } | R::RegistryAway => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             R::UpstreamDns { .. }
             | R::UpstreamConnect { .. }
             | R::UpstreamForbidden { .. }
@@ -225,6 +231,7 @@ impl Refusal {
             R::NoTable => "no_routes_yet",
             R::Overloaded => "overloaded",
             R::ProviderBusy { .. } => "provider_busy",
+            R::NoneReachable { .. } => "none_reachable",
             R::RegistryAway => "registry_unavailable",
             R::UpstreamDns { .. } => "upstream_dns",
             R::UpstreamConnect { .. } => "upstream_connect",
@@ -278,7 +285,7 @@ impl Refusal {
     /// Seconds after which trying again makes sense.
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
-            Self::NoTable | Self::Overloaded | Self::RegistryAway => Some(1),
+            Self::NoTable | Self::Overloaded | Self::NoneReachable { .. } | Self::RegistryAway => Some(1),
             Self::ProviderBusy { .. } => Some(BUSY_RETRY_AFTER_S),
             _ => None,
         }
@@ -373,6 +380,10 @@ impl Refusal {
             R::Overloaded => return "this gateway is at its limit; try again shortly".into(),
             R::ProviderBusy { provider, why } => format!(
                 "Provider {provider} is busy: {why}. Try again in a moment, or raise its num_concurrent_requests"
+            ),
+            R::NoneReachable { asked } => format!(
+                "no server of {asked} can be reached now, and another request is finding out whether one is back. \
+                 Try again in a moment, or look at its addresses with `nimgate explain`"
             ),
             R::RegistryAway => {
                 return "the registry can't be reached; inference goes on, changes do not".into();

@@ -3,8 +3,9 @@
 //!
 //! A candidate is one address of one provider; an arm is all addresses of one provider. What must stay true:
 //! - Who was tried is never chosen again, and each candidate is chosen before there is none left.
-//! - Who is out or has too much to do is passed over while there are others. When all are out, none is: a
-//!   request that fails costs less than one that was refused on a suspicion.
+//! - Who is out or has too much to do is passed over while there are others. When all are out, none is, so that
+//!   each is offered: a request that fails costs less than one that was refused on a suspicion. Who can't be
+//!   reached is more than suspected, and whether a request is let there then is said by `health`.
 //! - Choosing takes no lock and allocates nothing, and a single candidate costs no look at its load.
 //! - Keys lead to the same candidate in every gateway, and after every swap of tables.
 //!

@@ -1,4 +1,4 @@
-//! A place at a provider for one request, at once or after a wait.
+//! A turn in a provider's line, for a request that finds room nowhere.
 
 use std::time::Duration;
 
@@ -17,20 +17,12 @@ pub enum NotAdmitted {
     Busy(Refusal),
 }
 
-/// A place at `provider`. Without contention this is one atomic change.
-pub async fn admit<'p>(
+/// A place at `provider`, once it is this request's turn.
+pub async fn wait<'p>(
     app: &App,
     down: &mut Down<'_>,
     provider: &'p Provider,
 ) -> Result<Place<'p>, NotAdmitted> {
-    match provider.places.try_take() {
-        Some(place) => Ok(place),
-        // Boxed: a request that need not wait shall not carry the room for it.
-        None => Box::pin(wait(app, down, provider)).await,
-    }
-}
-
-async fn wait<'p>(app: &App, down: &mut Down<'_>, provider: &'p Provider) -> Result<Place<'p>, NotAdmitted> {
     let limits = &app.limits;
     let turn = match provider.places.enter(limits.waiting_per_provider_max) {
         Entry::Place(place) => return Ok(place),

@@ -50,6 +50,21 @@ impl Choice {
         Some((arm, provider.replicas.get(place)?))
     }
 
+    pub fn provider(&self, arm: usize) -> Option<&Provider> {
+        match self {
+            Self::Provider(provider) => (arm == 0).then_some(&**provider),
+            Self::Model(entry) => entry.candidates.get(arm).map(|candidate| &*candidate.provider),
+        }
+    }
+
+    /// What was asked for, in words.
+    pub fn asked(&self) -> String {
+        match self {
+            Self::Provider(provider) => format!("provider {}", provider.label),
+            Self::Model(entry) => format!("model {}", entry.public_id),
+        }
+    }
+
     /// The `n`th candidate for a request with this body.
     pub fn candidate(&self, n: usize, body: &Body<'_>) -> Option<Candidate<'_>> {
         match self {

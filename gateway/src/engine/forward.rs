@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use pingora::protocols::tls::ALPN;
 
-use super::admit::{NotAdmitted, admit};
+use super::admit::{NotAdmitted, wait};
 use super::app::App;
 use super::choice::{Candidate, Choice};
 use super::context::RequestContext;
@@ -15,7 +15,7 @@ use super::last_words::Dialect;
 use super::plan::{Body, Length, Receiver, UpstreamHead, join_small, upstream_path};
 use super::relay::{BROKE_OFF, NoAnswer, Relay, RelayEnd, RelayPlan, UploadFault};
 use super::resumption::Resumption;
-use super::seats::Seats;
+use super::seats::{Admission, Seats};
 use super::trial::{Others, Trial};
 use super::up::{Up, UpError};
 use super::up_h1::H1Up;
@@ -140,12 +140,13 @@ async fn try_candidates(
     resume: &mut Option<Resumption>,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Unserved> {
-    let mut last = Refusal::Overloaded;
+    let mut last = None;
     // Held until the answer's last byte has left, or nothing more comes.
     let mut place = None;
     let mut seats = Seats::of(choice, choice.key(forward.request, &forward.body));
     let mut is_paid = true;
-    while let Some(seat) = seats.next() {
+    while let Some(first) = seats.next() {
+        let seat = seats.with_room(first, &mut place);
         let Some(candidate) = choice.candidate(seat.arm, &forward.body) else { continue };
         let has_begun = resume.as_ref().is_some_and(Resumption::has_gone_on);
         let resume = resume.as_mut().filter(|resume| resume.admits(candidate));
@@ -155,29 +156,41 @@ async fn try_candidates(
         }
         let admitted = take_place(app, down, candidate.provider, &mut place).await;
         context.routed(forward.kind, candidate.provider, choice.model());
-        match admitted {
-            Ok(()) => {}
+        let admission = match admitted {
+            Ok(admission) => admission,
             Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
             Err(NotAdmitted::Busy(refusal)) => {
-                last = refusal;
+                last = Some(refusal);
                 seats.leave_out(seat.arm);
                 continue;
             }
-        }
+        };
         if !is_paid && !app.endpoints.retries.try_retry(now_ms()) {
-            return Err(Unserved::Refused(last));
+            return Err(Unserved::Refused(last.unwrap_or(Refusal::Overloaded)));
         }
         is_paid = true;
-        let Some((_visit, pass)) = seats.enter(&seat) else { continue };
+        let Some((_visit, pass)) = seats.enter(&seat, admission) else { continue };
         let at = (candidate, seat.replica, pass);
         match try_address(app, down, forward, at, &seats, resume, context).await? {
             Tried::End(end) => return Ok(end),
-            Tried::Other(refusal) => (last, is_paid) = (refusal, false),
-            Tried::PassedOver(refusal) => (last, is_paid) = (refusal, true),
-            Tried::TooOften(refusal) => return Err(Unserved::Refused(refusal.unwrap_or(last))),
+            Tried::Other(refusal) => (last, is_paid) = (Some(refusal), false),
+            Tried::PassedOver(refusal) => (last, is_paid) = (Some(refusal), true),
+            Tried::TooOften(refusal) => {
+                return Err(Unserved::Refused(refusal.or(last).unwrap_or(Refusal::Overloaded)));
+            }
         }
     }
-    Err(if seats.outdated() { Unserved::Outdated } else { Unserved::Refused(last) })
+    Err(unserved(last, &seats, choice))
+}
+
+/// Why there is nobody left; `last` is what the last one was given up for.
+fn unserved(last: Option<Refusal>, seats: &Seats<'_>, choice: &Choice) -> Unserved {
+    match last {
+        _ if seats.outdated() => Unserved::Outdated,
+        Some(refusal) => Unserved::Refused(refusal),
+        None if seats.held_back() => Unserved::Refused(Refusal::NoneReachable { asked: choice.asked() }),
+        None => Unserved::Refused(Refusal::Overloaded),
+    }
 }
 
 /// What became of a request at one address.
@@ -236,19 +249,19 @@ async fn try_address(
     }
 }
 
-/// Sees to it that `place` is one at `provider`.
+/// Sees to it that `place` is one at `provider`: there is one, or a turn in its line.
 async fn take_place<'p>(
     app: &App,
     down: &mut Down<'_>,
     provider: &'p Provider,
     place: &mut Option<Place<'p>>,
-) -> Result<(), NotAdmitted> {
-    if !place.as_ref().is_some_and(|place| place.is_of(&provider.places)) {
-        // Another provider's is free before this one is waited for.
-        *place = None;
-        *place = Some(admit(app, down, provider).await?);
+) -> Result<Admission, NotAdmitted> {
+    if place.is_some() {
+        return Ok(Admission::AtOnce);
     }
-    Ok(())
+    // Boxed: a request that need not wait shall not carry the room for it.
+    *place = Some(Box::pin(wait(app, down, provider)).await?);
+    Ok(Admission::AfterWaiting)
 }
 
 /// What one attempt is made with.
@@ -275,7 +288,10 @@ async fn attempt(
     // An upgrade needs HTTP/1, and a connection of its own.
     let alpn = if forward.request.websocket { ALPN::H1 } else { ALPN::H2H1 };
     let connection = match connect(app, down, endpoint, fresh || forward.request.websocket, alpn).await {
-        Ok(connection) => connection,
+        Ok(connection) => {
+            trial.connected();
+            connection
+        }
         Err(None) => return Next::End(Forwarded::ClientGone),
         Err(Some(error)) => {
             metrics.attempt(AttemptResult::ConnectFailed);

@@ -2,12 +2,18 @@
 //!
 //! An address that has left the table since the request was resolved is passed over: whoever waits until
 //! it is unused must not see it used again.
+//!
+//! Nobody waits in a full provider's line while another's address of the model has room, also where the strategy
+//! would have preferred the first. A split alone waits: its shares say who sees which answers.
+
+use proto_shared::routing::Strategy;
 
 use super::choice::Choice;
 use crate::balance::{Fleet, Plan, Set, Standing, Work};
-use crate::health::Pass;
+use crate::health::{Grounds, Pass};
 use crate::random::random;
 use crate::route::Replica;
+use crate::upstream::places::Place;
 use crate::upstream::{Load, Visit};
 use crate::uptime::now_ms;
 
@@ -18,6 +24,7 @@ pub struct Seats<'c> {
     /// What requests that belong together have in common.
     key: Option<u64>,
     outdated: bool,
+    held_back: bool,
 }
 
 /// An address that was chosen, and is not yet used.
@@ -25,12 +32,20 @@ pub struct Seat<'c> {
     /// Its provider's place among those that serve the request.
     pub arm: usize,
     pub replica: &'c Replica,
+    index: usize,
+}
+
+/// How a request got its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    AtOnce,
+    AfterWaiting,
 }
 
 impl<'c> Seats<'c> {
     pub fn of(choice: &'c Choice, key: Option<u64>) -> Self {
         let plan = choice.plan();
-        Self { choice, plan, untried: plan.candidates(), key, outdated: false }
+        Self { choice, plan, untried: plan.candidates(), key, outdated: false, held_back: false }
     }
 
     pub fn next(&mut self) -> Option<Seat<'c>> {
@@ -38,10 +53,52 @@ impl<'c> Seats<'c> {
         loop {
             let index = self.plan.pick(self.untried, &fleet, self.key, random)?;
             self.untried.remove(index);
-            if let Some((arm, replica)) = self.choice.replica(index) {
-                return Some(Seat { arm, replica });
+            let Some((arm, replica)) = self.choice.replica(index) else { continue };
+            if replica.endpoint.load.health.state().is_on_trial(fleet.now_ms) {
+                self.held_back = true;
+                continue;
             }
+            return Some(Seat { arm, replica, index });
         }
+    }
+
+    /// `first` with a place at its provider, or another seat with a place at its own. Without a place, it is who is
+    /// to be waited for.
+    pub fn with_room(&mut self, first: Seat<'c>, place: &mut Option<Place<'c>>) -> Seat<'c> {
+        let Some(provider) = self.choice.provider(first.arm) else { return first };
+        if place.as_ref().is_some_and(|place| place.is_of(&provider.places)) {
+            return first;
+        }
+        // Another provider's is free before one is looked for or waited for.
+        *place = None;
+        *place = provider.places.try_take();
+        if place.is_some() {
+            return first;
+        }
+        let Some((seat, taken)) = self.elsewhere(&first) else { return first };
+        self.untried.insert(first.index);
+        self.untried.remove(seat.index);
+        *place = Some(taken);
+        seat
+    }
+
+    /// Room at another provider, at no address that is worse off than one with much to do, or than `first`.
+    fn elsewhere(&self, first: &Seat<'c>) -> Option<(Seat<'c>, Place<'c>)> {
+        if self.plan.strategy() == Strategy::Weighted {
+            return None;
+        }
+        let fleet = Live { choice: self.choice, now_ms: now_ms() };
+        let worst = fleet.standing(first.index).max(Standing::Full);
+        let others = self.untried.without(self.plan.arm(first.arm));
+        let mut left = others.filter(|index| fleet.standing(index) <= worst);
+        while let Some(index) = self.plan.pick(left, &fleet, self.key, random) {
+            let (arm, replica) = self.choice.replica(index)?;
+            if let Some(place) = self.choice.provider(arm)?.places.try_take() {
+                return Some((Seat { arm, replica, index }, place));
+            }
+            left = left.without(self.plan.arm(arm));
+        }
+        None
     }
 
     /// No place is to be had at this provider.
@@ -50,19 +107,34 @@ impl<'c> Seats<'c> {
     }
 
     /// The request counts as in flight there while it holds the visit. None: it must not, or should not, go there.
-    pub fn enter(&mut self, seat: &Seat<'_>) -> Option<(Visit, Pass)> {
+    pub fn enter(&mut self, seat: &Seat<'_>, admission: Admission) -> Option<(Visit, Pass)> {
         let load = &seat.replica.endpoint.load;
         let Some(visit) = load.enter() else {
             self.outdated = true;
             return None;
         };
-        match load.health.enter(now_ms()) {
-            Some(pass) => Some((visit, pass)),
-            // Somebody else is finding out whether it is back.
-            None if self.has_working() => None,
-            // All are out: a try costs less than a refusal on a suspicion.
-            None => Some((visit, Pass::Free)),
+        let pass = load.health.enter(now_ms()).or_else(|| self.for_want_of_others(load, admission))?;
+        Some((visit, pass))
+    }
+
+    fn for_want_of_others(&mut self, load: &Load, admission: Admission) -> Option<Pass> {
+        // Somebody else is finding out whether it is back.
+        if self.has_working() {
+            return None;
         }
+        let is_unreachable = |load: &Load| load.health.state().grounds == Grounds::Unreachable;
+        let fleet = Live { choice: self.choice, now_ms: now_ms() };
+        let has_reachable =
+            || self.untried.iter().filter_map(|index| fleet.load(index)).any(|load| !is_unreachable(load));
+        // A whole line that waited shall not try one after the other.
+        let has_waited = admission == Admission::AfterWaiting;
+        if is_unreachable(load) && (has_waited || has_reachable()) {
+            self.held_back = true;
+            return None;
+        }
+        let pass = load.health.enter_for_want_of_others(fleet.now_ms);
+        self.held_back |= pass.is_none();
+        pass
     }
 
     /// Whether one is left that is not known to be broken.
@@ -78,6 +150,11 @@ impl<'c> Seats<'c> {
     fn has(&self, worst: Standing) -> bool {
         let fleet = Live { choice: self.choice, now_ms: now_ms() };
         self.untried.iter().any(|index| fleet.standing(index) <= worst)
+    }
+
+    /// Whether an address was passed over because it can't be reached, and others are finding out.
+    pub fn held_back(&self) -> bool {
+        self.held_back
     }
 
     /// Whether an address was passed over: a newer table knows better.

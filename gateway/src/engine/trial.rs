@@ -4,7 +4,7 @@
 //! find out whether the address is back.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{Method, StatusCode};
 
@@ -52,7 +52,11 @@ impl<'a> Trial<'a> {
                 load.pace.saw(us, now_ms);
                 load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
             }
-            Event::Busy => load.concurrency.busy(retry_after.and_then(delay_ms), now_ms),
+            Event::Busy => {
+                let date = head.fields().get("date");
+                let asked_ms = retry_after.and_then(|value| delay_ms(value, date, SystemTime::now()));
+                load.concurrency.busy(asked_ms, now_ms);
+            }
             Event::Ok | Event::Fault(_) | Event::Neutral => {}
         }
         self.passes_over(status, now_ms)
@@ -61,6 +65,12 @@ impl<'a> Trial<'a> {
     fn passes_over(&self, status: StatusCode, now_ms: u64) -> bool {
         let others = self.others.as_ref().filter(|others| passes_over(status, others.is_harmless));
         others.is_some_and(|others| others.budget.try_retry(now_ms))
+    }
+
+    pub fn connected(&self) {
+        if self.pass != Pass::Free {
+            self.endpoint.load.health.reached();
+        }
     }
 
     pub fn not_connected(&self, error: &ConnectError) {
@@ -107,16 +117,26 @@ impl<'a> Trial<'a> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if !self.told.load(Ordering::Relaxed) && self.pass == Pass::Probe {
+        if !self.told.load(Ordering::Relaxed) && self.pass != Pass::Free {
             self.tell(Event::Neutral);
         }
     }
 }
 
-/// A delay in seconds. A date is not read: the usual delay does.
-fn delay_ms(value: &[u8]) -> Option<u64> {
-    let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
-    Some(seconds.saturating_mul(1_000))
+/// A delay in seconds, or until a date. The upstream's own clock counts, where its answer tells it: else one that
+/// is slow or fast would not be left alone at all, or for too long.
+fn delay_ms(value: &[u8], date: Option<&[u8]>, now: SystemTime) -> Option<u64> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
+        return text.parse::<u64>().ok().map(|seconds| seconds.saturating_mul(1_000));
+    }
+    let now = date.and_then(http_date).unwrap_or(now);
+    let wait = http_date(value)?.duration_since(now).unwrap_or_default();
+    Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn http_date(value: &[u8]) -> Option<SystemTime> {
+    httpdate::parse_http_date(std::str::from_utf8(value).ok()?.trim()).ok()
 }
 
 #[cfg(test)]
@@ -124,10 +144,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_delay_is_read_in_seconds_and_nothing_else_is() {
-        assert_eq!(delay_ms(b" 7 "), Some(7_000));
-        for value in [&b"Fri, 31 Dec 1999 23:59:59 GMT"[..], b"-1", b"1.5", b"", b"\xff"] {
-            assert_eq!(delay_ms(value), None);
+    fn a_delay_is_read_in_seconds_or_until_a_date_and_nothing_else_is() {
+        // Fri, 31 Dec 1999 23:59:52 GMT
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(946_684_792);
+        let delay = |value: &[u8], date| delay_ms(value, date, now);
+        assert_eq!(delay(b" 7 ", None), Some(7_000));
+        assert_eq!(delay(b"Fri, 31 Dec 1999 23:59:59 GMT", None), Some(7_000));
+        assert_eq!(delay(b"Friday, 31-Dec-99 23:59:59 GMT", None), Some(7_000), "as in old times");
+        assert_eq!(delay(b"Fri, 31 Dec 1999 23:59:01 GMT", None), Some(0), "that is over");
+        for value in
+            [&b"-1"[..], b"+1", b"1.5", b"", b"\xff", b"99999999999999999999", b"31 Dec 1999", b"soon"]
+        {
+            assert_eq!(delay(value, None), None);
         }
+    }
+
+    #[test]
+    fn a_date_is_read_by_the_clock_of_who_says_it() {
+        let until = &b"Fri, 31 Dec 1999 23:59:59 GMT"[..];
+        for now in [SystemTime::UNIX_EPOCH, SystemTime::now()] {
+            assert_eq!(delay_ms(until, Some(b"Fri, 31 Dec 1999 23:59:55 GMT"), now), Some(4_000));
+        }
+        assert_eq!(delay_ms(until, Some(b"today"), SystemTime::now()), Some(0));
     }
 }

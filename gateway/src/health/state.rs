@@ -1,7 +1,9 @@
 //! The state of one address, and what each event makes of it: values in, a value out.
 
+use std::fmt;
+
 use super::Pass;
-use super::fault::Event;
+use super::fault::{Event, Fault};
 
 /// Faults in a row after which it is out; of those that mean it can't be reached, one.
 pub const CONSECUTIVE_FAULTS_MAX: u32 = 3;
@@ -61,9 +63,28 @@ pub enum Phase {
     },
 }
 
+/// What an address was left out for, as long as nobody knows better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Grounds {
+    /// It was reached, and too many requests failed: a suspicion, the next one may succeed.
+    Failing,
+    /// Nobody gets through, and trying may take as long as connecting may.
+    Unreachable,
+}
+
+impl fmt::Display for Grounds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Failing => "its last requests failed",
+            Self::Unreachable => "its last requests got no connection",
+        })
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct State {
     pub phase: Phase,
+    pub grounds: Grounds,
     pub consecutive: u32,
     /// How often it was out lately.
     pub ejections: u32,
@@ -72,7 +93,7 @@ pub struct State {
 }
 
 impl State {
-    /// Two bits of phase, 32 of time, five of faults in a row, five of ejections, twice ten of counts.
+    /// Two bits of phase, 32 of time, one of grounds, four of faults in a row, five of ejections, twice ten of counts.
     pub fn pack(self) -> u64 {
         let (phase, Tick(tick)) = match self.phase {
             Phase::Closed { window } => (0, window),
@@ -80,8 +101,9 @@ impl State {
             Phase::Probing { since } => (2, since),
         };
         let counts = u64::from(self.oks.min(COUNT_MAX)) << 10 | u64::from(self.faults.min(COUNT_MAX));
-        let rows = u64::from(self.consecutive.min(31)) << 25 | u64::from(self.ejections.min(31)) << 20;
-        phase << 62 | u64::from(tick) << 30 | rows | counts
+        let rows = u64::from(self.consecutive.min(15)) << 25 | u64::from(self.ejections.min(31)) << 20;
+        let grounds = u64::from(self.grounds == Grounds::Unreachable) << 29;
+        phase << 62 | u64::from(tick) << 30 | grounds | rows | counts
     }
 
     pub fn unpack(word: u64) -> Self {
@@ -93,7 +115,8 @@ impl State {
                 1 => Phase::Out { until: tick },
                 _ => Phase::Probing { since: tick },
             },
-            consecutive: bits(25, 5),
+            grounds: if bits(29, 1) == 1 { Grounds::Unreachable } else { Grounds::Failing },
+            consecutive: bits(25, 4),
             ejections: bits(20, 5),
             oks: bits(10, 10),
             faults: bits(0, 10),
@@ -120,6 +143,24 @@ impl State {
         due.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
     }
 
+    /// Whether nobody else may go there, because one request is finding out whether it can be reached.
+    pub fn is_on_trial(self, now_ms: u64) -> bool {
+        let is_probing = matches!(self.phase, Phase::Probing { .. });
+        is_probing && self.grounds == Grounds::Unreachable && !self.takes(now_ms)
+    }
+
+    /// With one request under way that finds out before it is time; none: another does already.
+    pub fn tried_early(self, now_ms: u64) -> Option<Self> {
+        let may = !self.is_closed() && !self.is_on_trial(now_ms);
+        may.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
+    }
+
+    /// Somebody got through. Whether requests succeed is not known yet; none: that is nothing new.
+    pub fn reached(self) -> Option<Self> {
+        let is_news = !self.is_closed() && self.grounds == Grounds::Unreachable;
+        is_news.then_some(Self { grounds: Grounds::Failing, ..self })
+    }
+
     /// With its time over; none: it is not out, or not any more.
     pub fn due(self, now_ms: u64) -> Option<Self> {
         let is_out = matches!(self.phase, Phase::Out { .. }) && !self.takes(now_ms);
@@ -130,15 +171,21 @@ impl State {
     pub fn after(self, pass: Pass, event: Event, now_ms: u64, random: u64) -> Option<Self> {
         match (self.phase, pass) {
             (Phase::Closed { window }, _) => self.counted(window, event, now_ms, random),
-            (Phase::Probing { .. }, Pass::Probe) => Some(match event {
+            (Phase::Probing { .. }, Pass::Probe | Pass::Early) => Some(match event {
                 Event::Ok | Event::Busy => Self {
                     phase: Phase::Closed { window: Tick::at_ms(now_ms) },
                     consecutive: 0,
                     oks: 0,
                     faults: 0,
                     ejections: self.ejections,
+                    grounds: Grounds::Failing,
                 },
-                Event::Fault(_) => self.ejected(now_ms, random),
+                // Requests that would not have come by themselves make it no longer.
+                Event::Fault(fault) if pass == Pass::Early => {
+                    Self { ejections: self.ejections.saturating_sub(1), ..self }
+                        .ejected(fault, now_ms, random)
+                }
+                Event::Fault(fault) => self.ejected(fault, now_ms, random),
                 // It showed nothing: the next one may.
                 Event::Neutral => Self { phase: Phase::Out { until: Tick::at_ms(now_ms) }, ..self },
             }),
@@ -167,9 +214,11 @@ impl State {
             (next.oks, next.faults) = (next.oks / 2, next.faults / 2);
         }
         let many = next.oks + next.faults >= RATE_REQUESTS_MIN && next.faults >= next.oks;
-        let is_fault = matches!(event, Event::Fault(_));
-        let broken = is_fault && (many || next.consecutive >= CONSECUTIVE_FAULTS_MAX);
-        Some(if broken { next.ejected(now_ms, random) } else { next })
+        let broken = many || next.consecutive >= CONSECUTIVE_FAULTS_MAX;
+        Some(match event {
+            Event::Fault(fault) if broken => next.ejected(fault, now_ms, random),
+            _ => next,
+        })
     }
 
     /// In the window of now. A whole window without a fault makes up for one ejection.
@@ -188,11 +237,12 @@ impl State {
         }
     }
 
-    fn ejected(self, now_ms: u64, random: u64) -> Self {
+    fn ejected(self, fault: Fault, now_ms: u64, random: u64) -> Self {
         let base = EJECTION_BASE_MS.checked_shl(self.ejections).unwrap_or(u64::MAX).min(EJECTION_MAX_MS);
         let out_ms = base + random % (base / JITTER_PARTS + 1);
         Self {
             phase: Phase::Out { until: Tick::at_ms(now_ms).plus_ms(out_ms) },
+            grounds: if fault.is_unreachable() { Grounds::Unreachable } else { Grounds::Failing },
             consecutive: 0,
             ejections: (self.ejections + 1).min(EJECTIONS_MAX),
             oks: 0,

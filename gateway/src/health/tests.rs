@@ -115,6 +115,53 @@ fn a_probe_that_shows_nothing_is_followed_by_another() {
     assert_eq!(health.ended(Pass::Probe, Event::Busy, 1_500 + PROBE_MAX_MS, 0), Some(Turn::Returned));
 }
 
+/// Out, because it can't be reached, since zero.
+fn unreachable() -> Health {
+    let health = Health::default();
+    assert_eq!(end(&health, Event::Fault(Fault::Connect), 0), Some(Turn::Ejected));
+    health
+}
+
+#[test]
+fn for_want_of_others_who_failed_is_asked_and_who_can_not_be_reached_by_one_at_a_time() {
+    let failing = ejected();
+    (0..3).for_each(|_| assert_eq!(failing.enter_for_want_of_others(1), Some(Pass::Free)));
+    let health = unreachable();
+    assert!(health.enter(1).is_none() && !health.state().is_on_trial(1));
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Early));
+    assert!(health.enter_for_want_of_others(1).is_none() && health.state().is_on_trial(1));
+    assert_eq!(health.enter(PROBE_MAX_MS - 100), None);
+    assert_eq!(health.enter_for_want_of_others(PROBE_MAX_MS + 100), Some(Pass::Early), "it never ended");
+    assert_eq!(health.ended(Pass::Early, Event::Neutral, PROBE_MAX_MS + 200, 0), None);
+    assert_eq!(health.enter(PROBE_MAX_MS + 200), Some(Pass::Probe), "it showed nothing");
+    assert_eq!(health.ended(Pass::Probe, Event::Ok, PROBE_MAX_MS + 300, 0), Some(Turn::Returned));
+}
+
+#[test]
+fn trials_before_it_is_time_do_not_make_an_ejection_longer() {
+    let health = unreachable();
+    for now in (0..900_000).step_by(100) {
+        assert_eq!(health.enter_for_want_of_others(now), Some(Pass::Early));
+        assert_eq!(health.ended(Pass::Early, Event::Fault(Fault::Connect), now, 0), None);
+        assert!(!health.takes(now) && health.takes(now + EJECTION_BASE_MS));
+    }
+}
+
+#[test]
+fn who_gets_through_shows_the_way_to_all_before_there_is_an_answer() {
+    let health = unreachable();
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Early));
+    health.reached();
+    assert!(!health.takes(1) && !health.state().is_on_trial(1));
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Free));
+    assert_eq!(health.ended(Pass::Early, FAULT, 1, 0), None);
+    assert_eq!(health.enter_for_want_of_others(2), Some(Pass::Free), "it answers, and badly");
+    let found = unreachable();
+    found.due(1);
+    assert_eq!(found.enter(1), Some(Pass::Probe));
+    assert_eq!(found.enter_for_want_of_others(1), Some(Pass::Free), "a probe got through");
+}
+
 #[test]
 fn of_many_at_once_one_probes() {
     let health = ejected();
@@ -176,7 +223,7 @@ fn many_gateways_do_not_come_back_at_once() {
 proptest! {
     #[test]
     fn a_state_is_one_number(
-        phase in 0..3u8, at: u32, rows in (0..32u32, 0..32u32), counts in (0..1024u32, 0..1024u32),
+        phase in 0..3u8, at: u32, rows in (0..16u32, 0..32u32), far: bool, counts in (0..1024u32, 0..1024u32),
     ) {
         let at = Tick::at_ms(u64::from(at) * 100);
         let phase = match phase {
@@ -184,7 +231,9 @@ proptest! {
             1 => Phase::Out { until: at },
             _ => Phase::Probing { since: at },
         };
-        let state = State { phase, consecutive: rows.0, ejections: rows.1, oks: counts.0, faults: counts.1 };
+        let grounds = if far { Grounds::Unreachable } else { Grounds::Failing };
+        let (consecutive, ejections) = rows;
+        let state = State { phase, grounds, consecutive, ejections, oks: counts.0, faults: counts.1 };
         prop_assert_eq!(State::unpack(state.pack()), state);
     }
 

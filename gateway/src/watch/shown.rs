@@ -41,7 +41,7 @@ impl Shown {
         let probed = watched.probed();
         let (state, reason) = match (probed.verdict, requests.phase) {
             (Verdict::Down(why), _) => ("down", Some(why.to_string())),
-            (_, Phase::Out { .. }) => ("out", Some("its last requests failed".into())),
+            (_, Phase::Out { .. }) => ("out", Some(requests.grounds.to_string())),
             (_, Phase::Probing { .. }) => ("returning", Some("one request shows whether it is back".into())),
             (Verdict::Unknown, Phase::Closed { .. }) => ("unknown", None),
             (Verdict::Up, Phase::Closed { .. }) => ("up", None),

@@ -88,6 +88,24 @@ async fn who_says_how_long_it_is_busy_is_left_alone_so_long() {
 }
 
 #[tokio::test]
+async fn how_long_it_is_busy_may_be_a_date_by_its_own_clock() {
+    let until = |time| {
+        answer(
+            429,
+            &format!("Date: Fri, 31 Dec 1999 23:58:00 GMT\r\nRetry-After: Fri, 31 Dec 1999 {time} GMT\r\n"),
+        )
+    };
+    for (time, asked) in [("23:59:00", 1), ("23:57:00", 5)] {
+        let (busy, good) = (Scripted::answering(until(time)).await, Scripted::obliging().await);
+        let world = World::start(in_order(&busy, &good)).await;
+        for _ in 0..5 {
+            assert_eq!(chat(&world).await.status, 200);
+        }
+        assert_eq!((busy.heard().len(), good.heard().len()), (asked, 5));
+    }
+}
+
+#[tokio::test]
 async fn an_address_that_breaks_is_left_out_and_found_again_when_it_is_back() {
     let bad = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
     let is_bad = std::sync::Arc::clone(&bad);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use proto_shared::ProviderRoute;
+use proto_shared::routing::{ProviderShare, Routing, StickyKey, Strategy};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 
+use crate::harness::full_queue::refusing_url;
 use crate::harness::h2_client::{self, H2Client};
 use crate::harness::scripted::{LAST_CHUNK, SOON, SSE_HEAD, Scripted, chunk, json_reply};
 use crate::harness::*;
@@ -41,6 +43,23 @@ async fn streams() -> (Scripted, Arc<Semaphore>) {
 
 async fn waiting(world: &World, count: usize) {
     eventually("so many wait", || world.metric(WAITING) == Some(count as f64)).await;
+}
+
+/// Model `m1` at `p1`, which works on one request at once, and `p2`, which has more room.
+fn narrow_and_wide(narrow: &Scripted, wide: &str, strategy: Strategy) -> Routes {
+    let shares = ["p1", "p2"].map(|provider| ProviderShare {
+        workspace: "default".parse().unwrap(),
+        provider: provider.parse().unwrap(),
+        weight: 1,
+        tier: None,
+    });
+    Routes::new()
+        .provider_with("p1", &narrow.url(), at_most(1))
+        .provider_with("p2", wide, at_most(3))
+        .model("m1", "m1", &["p1", "p2"])
+        .but(|model| {
+            model.routing = Routing { strategy, sticky: StickyKey::Auto, providers: shares.to_vec() }
+        })
 }
 
 /// A request of its own that names itself in its body.
@@ -227,4 +246,76 @@ async fn a_request_that_gets_no_place_goes_to_the_next_provider() {
     let world = World::limited(routes, |limits| limits.waiting_per_provider_max = 0).await;
     let _first = begun(&world).await;
     assert_eq!(world.post(&format!("{MODEL}{CHAT}"), CHAT_BODY).await.text(), r#"{"from":"p2"}"#);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_one_provider_while_another_has_room() {
+    for strategy in [Strategy::Priority, Strategy::LeastBusy, Strategy::RoundRobin, Strategy::PrefixAffinity]
+    {
+        let ((narrow, ends_narrow), (wide, ends_wide)) = (streams().await, streams().await);
+        let world = World::start(narrow_and_wide(&narrow, &wide.url(), strategy)).await;
+        let mut held = Vec::new();
+        for _ in 0..4 {
+            held.push(begun(&world).await);
+        }
+        assert_eq!((narrow.heard().len(), wide.heard().len()), (1, 3), "{strategy:?}");
+        let last = asking(&world, "last");
+        eventually("all are full, so it waits", || {
+            let waiting =
+                |provider| world.metric(&format!("{WAITING}provider=\"{provider}\"")).unwrap_or(0.0);
+            waiting("p1") + waiting("p2") == 1.0
+        })
+        .await;
+        ends_narrow.add_permits(2);
+        ends_wide.add_permits(4);
+        assert_eq!(within("its turn", last).await.unwrap().status, 200);
+        drop(held);
+        world.settled().await;
+    }
+}
+
+#[tokio::test]
+async fn a_users_arm_of_a_split_is_waited_for_although_the_other_has_room() {
+    let ((narrow, ends), (wide, _ends_wide)) = (streams().await, streams().await);
+    let world = World::start(narrow_and_wide(&narrow, &wide.url(), Strategy::Weighted)).await;
+    let ask = |user: usize| {
+        let body = format!("{{\"model\":\"m1\",\"user\":\"u{user}\"}}");
+        Ask::post(&format!("{MODEL}{CHAT}"), body)
+    };
+    let (mut user, mut first) = (0, world.connect().await);
+    loop {
+        first.send(ask(user).encode()).await;
+        first.until("data: {}").await;
+        if !narrow.heard().is_empty() {
+            break;
+        }
+        (user, first) = (user + 1, world.connect().await);
+    }
+    let others = wide.heard().len();
+    let address = world.address;
+    let again = ask(user);
+    let second = tokio::spawn(async move { RawClient::connect(address).await.ask(&again).await });
+    eventually("it waits for its arm", || world.metric(&format!("{WAITING}provider=\"p1\"")) == Some(1.0))
+        .await;
+    ends.add_permits(2);
+    assert_eq!(within("its turn", second).await.unwrap().status, 200);
+    assert_eq!((narrow.heard().len(), wide.heard().len()), (2, others));
+}
+
+#[tokio::test]
+async fn a_provider_that_is_broken_is_no_room() {
+    let (narrow, ends) = streams().await;
+    let refusing = refusing_url().await;
+    let world = World::start(narrow_and_wide(&narrow, &refusing, Strategy::Priority)).await;
+    let broken = "/v2/workspaces/default/inference/gateway/provider/p2/-/";
+    world.post(&format!("{broken}{CHAT}"), CHAT_BODY).await.assert_refusal(502, "upstream_connect");
+    let attempts =
+        || world.metric("nimgate_upstream_attempts_total{provider=\"p2\",result=\"connect_failed\"");
+    assert_eq!(attempts(), Some(1.0));
+    let _first = begun(&world).await;
+    let second = asking(&world, "second");
+    eventually("it waits", || world.metric(&format!("{WAITING}provider=\"p1\"")) == Some(1.0)).await;
+    ends.add_permits(2);
+    assert_eq!(within("its turn", second).await.unwrap().status, 200);
+    assert_eq!(attempts(), Some(1.0));
 }

@@ -74,7 +74,18 @@ impl Scripted {
         F: Fn(Line<S>) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        Self::at(TcpListener::bind("127.0.0.1:0").await.unwrap(), wrap, script)
+    }
+
+    /// The same for a port that a test had before.
+    pub fn at<S, W, V, F, R>(listener: TcpListener, wrap: W, script: F) -> Self
+    where
+        S: Io,
+        W: Fn(TcpStream) -> V + Send + 'static,
+        V: Future<Output = Option<S>> + Send + 'static,
+        F: Fn(Line<S>) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
         let address = listener.local_addr().unwrap();
         let log = Log::default();
         let connections = log.clone();
