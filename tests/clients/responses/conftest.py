@@ -8,16 +8,18 @@ from stack import DEADLINE_S, NAME, PUBLIC
 
 CURRENT = "/apis/inference-gateway/v2/workspaces/default"
 SEED = "/v2/workspaces/default/inference/gateway"
+# What no other provider serves: requests for the simulated server's own model go to one provider alone.
+PINNED, THOUGHTFUL = "vendor/pinned", "vendor/thoughtful"
 # A base path, the model to ask for on it, and the id that comes back. The provider route has a pinned model: what
 # the client asks for does not matter.
 ROUTES = {
     "alias": ("/v1", NAME, PUBLIC),
     "openai": (f"{CURRENT}/openai/-/v1", PUBLIC, PUBLIC),
     "model": (f"{CURRENT}/model/{NAME}/-/v1", "whatever", PUBLIC),
-    "provider": (f"{CURRENT}/provider/pinned/-/v1", "gpt-5.5", stack_module.SERVED),
+    "provider": (f"{CURRENT}/provider/pinned/-/v1", "gpt-5.5", PINNED),
     "seed openai": (f"{SEED}/openai/-/v1", PUBLIC, PUBLIC),
     "seed model": (f"{SEED}/model/{NAME}/-/v1", "whatever", PUBLIC),
-    "seed provider": (f"{SEED}/provider/pinned/-/v1", "gpt-5.5", stack_module.SERVED),
+    "seed provider": (f"{SEED}/provider/pinned/-/v1", "gpt-5.5", PINNED),
 }
 THINKING = f"{CURRENT}/provider/thinking/-/v1"
 _numbers = itertools.count(1)
@@ -27,8 +29,8 @@ _numbers = itertools.count(1)
 def stack():
     """A gateway in front of a back end that speaks Chat Completions alone."""
     with stack_module.running() as stack:
-        stack.add_provider("pinned", "--secret", "sim-key", "--model", stack_module.SERVED)
-        thinking = ("--model", stack_module.SERVED, "--uses-reasoning-parser")
+        stack.add_provider("pinned", "--secret", "sim-key", "--model", PINNED)
+        thinking = ("--model", THOUGHTFUL, "--uses-reasoning-parser")
         stack.add_provider("thinking", "--secret", "sim-key", *thinking)
         yield stack
 

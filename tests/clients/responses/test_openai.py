@@ -5,9 +5,9 @@ import json
 import openai
 import pytest
 from backend import call, called, chunk, streamed, texts, whole
-from conftest import client
+from conftest import PINNED, ROUTES, client
 from pydantic import BaseModel
-from stack import eventually
+from stack import SERVED, eventually
 
 WEATHER = {
     "type": "function", "name": "weather", "description": "Tells the weather.", "strict": True,
@@ -31,7 +31,7 @@ def test_every_route_answers(stack, backend, route):
     assert (reply.usage.input_tokens, reply.usage.output_tokens, reply.usage.total_tokens) == (11, 7, 18)
     assert reply.store is False
     assert backend.asked()[0]["messages"] == [{"role": "user", "content": "hi"}]
-    assert backend.asked()[0]["model"] == "sim/echo-8b"
+    assert backend.asked()[0]["model"] == (PINNED if told == PINNED else SERVED)
 
 
 def test_every_route_streams(stack, backend, route):
@@ -167,7 +167,9 @@ def test_an_error_inside_a_stream_fails_it(sdk, backend):
      (429, openai.RateLimitError), (500, openai.InternalServerError), (503, openai.InternalServerError)],
 )  # fmt: skip
 @pytest.mark.parametrize("stream", [False, True])
-def test_errors_are_the_packages_own(sdk, backend, status, seen, stream):
+def test_errors_are_the_packages_own(stack, backend, status, seen, stream):
+    # A route of one provider: elsewhere, another one could be asked after some of these.
+    sdk = client(stack, ROUTES["provider"][0])
     backend.say({"status": status, "body": {"error": {"message": "no luck", "code": "context_length_exceeded"}}})
     with pytest.raises(seen) as raised:
         sdk.responses.create(model="sim-echo-8b", input="hi", stream=stream)
