@@ -319,3 +319,19 @@ async fn a_provider_that_is_broken_is_no_room() {
     assert_eq!(within("its turn", second).await.unwrap().status, 200);
     assert_eq!(attempts(), Some(1.0));
 }
+
+#[tokio::test]
+async fn a_provider_that_asked_to_be_left_alone_is_no_room() {
+    let (narrow, ends) = streams().await;
+    let busy =
+        Scripted::answering("HTTP/1.1 429 Busy\r\nRetry-After: 60\r\nContent-Length: 4\r\n\r\nself").await;
+    let world = World::start(narrow_and_wide(&narrow, &busy.url(), Strategy::Priority)).await;
+    let pinned = "/v2/workspaces/default/inference/gateway/provider/p2/-/";
+    assert_eq!(world.post(&format!("{pinned}{CHAT}"), CHAT_BODY).await.status, 429);
+    let _first = begun(&world).await;
+    let second = asking(&world, "second");
+    eventually("it waits", || world.metric(&format!("{WAITING}provider=\"p1\"")) == Some(1.0)).await;
+    ends.add_permits(2);
+    assert_eq!(within("its turn", second).await.unwrap().status, 200);
+    assert_eq!((narrow.heard().len(), busy.heard().len()), (2, 1));
+}
