@@ -113,6 +113,8 @@ pub struct Relay<'r, 'c> {
     waiting_head: Option<Box<ReplyParts>>,
     reply: Option<Reply>,
     head_sent: bool,
+    /// The head of a success came, and nothing of its body yet.
+    awaits_body: bool,
     finished: bool,
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pieces: Vec<Bytes>,
@@ -148,6 +150,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             waiting_head: None,
             reply: None,
             head_sent: false,
+            awaits_body: false,
             finished: false,
             gate: None,
             pieces: Vec::new(),
@@ -171,8 +174,14 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn react(&mut self, step: Step) -> Option<RelayEnd> {
         match step {
             Step::Up(Ok(UpEvent::Head(parts))) => self.on_head(parts),
-            Step::Up(Ok(UpEvent::Data)) => self.on_data(),
-            Step::Up(Ok(UpEvent::End { trailers })) => self.on_end(trailers.as_ref()),
+            Step::Up(Ok(UpEvent::Data)) => {
+                self.on_first_data();
+                self.on_data()
+            }
+            Step::Up(Ok(UpEvent::End { trailers })) => {
+                self.on_first_data();
+                self.on_end(trailers.as_ref())
+            }
             Step::Up(Err(error)) => self.on_up_error(error),
             Step::Upload(Ok(Upload::Progress)) => None,
             Step::Upload(Ok(Upload::End { trailers })) => {
@@ -266,9 +275,9 @@ impl<'r, 'c> Relay<'r, 'c> {
     fn on_head(&mut self, parts: Box<ReplyParts>) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
         let status = parts.status();
-        let took = self.clock.up_read.saturating_duration_since(self.clock.sent);
+        self.awaits_body = status.is_success();
         if let Some(trial) = self.plan.trial
-            && trial.answered(&parts, took)
+            && trial.answered(&parts)
         {
             return Some(RelayEnd::PassedOver(status));
         }
@@ -341,6 +350,15 @@ impl<'r, 'c> Relay<'r, 'c> {
         };
         self.head_sent = true;
         self.down.send_head(&head).err().map(|_| RelayEnd::ClientGone)
+    }
+
+    /// Tells how long the model took to begin.
+    fn on_first_data(&mut self) {
+        if std::mem::take(&mut self.awaits_body)
+            && let Some(trial) = self.plan.trial
+        {
+            trial.began(self.clock.now().saturating_duration_since(self.clock.sent));
+        }
     }
 
     fn on_data(&mut self) -> Option<RelayEnd> {

@@ -40,18 +40,13 @@ impl<'a> Trial<'a> {
     }
 
     /// The answer's head came. Gives whether another address is to be asked instead.
-    pub fn answered(&self, head: &ReplyParts, took: Duration) -> bool {
+    pub fn answered(&self, head: &ReplyParts) -> bool {
         let (status, now_ms) = (head.status(), now_ms());
         let retry_after = head.fields().get("retry-after");
         let event = Ended::Answered { status, retry_after: retry_after.is_some() }.event();
         self.tell(event);
         let load = &self.endpoint.load;
         match event {
-            Event::Ok if self.is_measured => {
-                let us = took.as_micros() as u64;
-                load.pace.saw(us, now_ms);
-                load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
-            }
             Event::Busy => {
                 let date = head.fields().get("date");
                 let asked_ms = retry_after.and_then(|value| delay_ms(value, date, SystemTime::now()));
@@ -60,6 +55,16 @@ impl<'a> Trial<'a> {
             Event::Ok | Event::Fault(_) | Event::Neutral => {}
         }
         self.passes_over(status, now_ms)
+    }
+
+    /// The body of an answer that is one began. Its head says nothing about speed: many servers send it at once.
+    pub fn began(&self, took: Duration) {
+        if !self.is_measured {
+            return;
+        }
+        let (load, us) = (&self.endpoint.load, took.as_micros() as u64);
+        load.pace.saw(us, now_ms());
+        load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
     }
 
     fn passes_over(&self, status: StatusCode, now_ms: u64) -> bool {

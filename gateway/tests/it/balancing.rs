@@ -1,11 +1,16 @@
 //! Several providers for one model: who is asked, who is left out, and what the client sees of it.
 
+use std::time::Duration;
+
 use gateway::health::CONSECUTIVE_FAULTS_MAX;
 use proto_shared::routing::{ProviderShare, Routing, StickyKey, Strategy};
 use proto_shared::snapshot::Replay;
 
 use crate::harness::scripted::{SOON, Scripted, json_reply};
 use crate::harness::*;
+
+/// Well beyond what counts as equally fast.
+const SLOW: Duration = Duration::from_millis(120);
 
 /// Model `m1`, served by `p1` and `p2`, with one weight each.
 fn two(one: &Scripted, other: &Scripted, strategy: Strategy, weights: [u32; 2]) -> Routes {
@@ -191,6 +196,24 @@ async fn a_silent_upstream_is_given_up_for_another_where_that_is_harmless() {
     silent.left_alone().await;
     assert_eq!((silent.heard().len(), other.heard().len()), (1, 1));
     world.settled().await;
+}
+
+#[tokio::test]
+async fn a_server_that_sends_its_head_at_once_and_then_thinks_is_a_slow_one() {
+    let slow = Scripted::start(|mut line| async move {
+        while line.request().await.is_some() {
+            line.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n").await;
+            tokio::time::sleep(SLOW).await;
+            line.write("{}").await;
+        }
+    })
+    .await;
+    let fast = Scripted::obliging().await;
+    let world = World::start(two(&slow, &fast, Strategy::LeastBusy, [1, 1])).await;
+    for _ in 0..20 {
+        assert_eq!(chat(&world).await.status, 200);
+    }
+    assert!(slow.heard().len() <= 4, "{}", slow.heard().len());
 }
 
 #[tokio::test]
