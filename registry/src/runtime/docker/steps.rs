@@ -9,12 +9,14 @@ use bollard::query_parameters::{
     CreateContainerOptionsBuilder, InspectContainerOptions, ListContainersOptionsBuilder,
     RemoveContainerOptionsBuilder, StartContainerOptions, StopContainerOptionsBuilder,
 };
+use time::OffsetDateTime;
 use tokio::time::{Instant, sleep};
 
 use super::super::id::InstanceId;
 use super::super::spec::{InstanceSpec, Launch, MountSource};
 use super::fault::status;
-use super::{DockerRuntime, Fault, FaultKind, Instance, container, fault};
+use super::{DockerRuntime, Fault, FaultKind, Instance, Phase, container, fault};
+use crate::domain::Timestamp;
 
 /// Between the end of the grace and the engine's word that the container stopped.
 const STOP_MARGIN: Duration = Duration::from_secs(30);
@@ -26,6 +28,23 @@ const REMOVAL_WAIT_MAX: Duration = Duration::from_secs(30);
 /// moment before it has "exited".
 const ODD_STATE_WAIT_MAX: Duration = Duration::from_secs(3);
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// The engine may tell that a process was killed a moment before it tells that memory had run out.
+const REASON_WAIT: Duration = Duration::from_millis(300);
+const KILLED: i32 = 137;
+
+fn now() -> Timestamp {
+    Timestamp(i64::try_from(OffsetDateTime::now_utc().unix_timestamp_nanos() / 1_000).unwrap_or_default())
+}
+
+/// Killed, without a reason, so lately that the reason may still come.
+fn may_lack_reason(phase: &Phase, now: Timestamp) -> bool {
+    match phase {
+        Phase::Exited { code: Some(KILLED), oom_killed: false, at: Some(at) } => {
+            now.since(*at) < 2 * REASON_WAIT
+        }
+        _ => false,
+    }
+}
 
 impl DockerRuntime {
     /// Our containers with these labels, running or not.
@@ -87,8 +106,14 @@ impl DockerRuntime {
         client: &Docker,
         id: String,
     ) -> Result<Option<(String, Instance)>, Fault> {
-        let Some(found) = self.inspect(client, &id).await? else { return Ok(None) };
-        let instance = container::instance(&found, &self.installation);
+        let Some(mut found) = self.inspect(client, &id).await? else { return Ok(None) };
+        let mut instance = container::instance(&found, &self.installation);
+        if instance.as_ref().is_some_and(|instance| may_lack_reason(&instance.phase, now())) {
+            sleep(REASON_WAIT).await;
+            let Some(again) = self.inspect(client, &id).await? else { return Ok(None) };
+            instance = container::instance(&again, &self.installation);
+            found = again;
+        }
         if instance.is_none() {
             tracing::warn!(container = found.name, "left alone: its labels were changed");
         }
@@ -181,5 +206,26 @@ impl DockerRuntime {
             Err(error) => return Err(self.fault(error)),
         }
         self.remove(client, container).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_killed_just_now_without_a_reason_is_looked_at_again() {
+        let (now, moment) = (Timestamp(10_000_000), Timestamp(9_900_000));
+        let ended = |code, oom_killed, at| Phase::Exited { code, oom_killed, at };
+        assert!(may_lack_reason(&ended(Some(137), false, Some(moment)), now));
+        for phase in [
+            ended(Some(137), true, Some(moment)),
+            ended(Some(1), false, Some(moment)),
+            ended(Some(137), false, Some(Timestamp(9_000_000))),
+            ended(Some(137), false, None),
+            Phase::Created,
+        ] {
+            assert!(!may_lack_reason(&phase, now), "{phase:?}");
+        }
     }
 }
