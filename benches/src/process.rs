@@ -116,14 +116,14 @@ fn kib(text: &str, key: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(key)?.split_whitespace().next()?.parse().ok())
 }
 
-/// While it lives, the kernel prefers this session's processes to those of other sessions.
+/// While it lives, the kernel prefers the processes of this login to all others.
 #[derive(Debug)]
 pub struct Preferred(());
 
 impl Preferred {
     pub fn ask() -> Result<Self, BenchError> {
         fs::write(AUTOGROUP, "-15").map_err(BenchError::io(
-            "--prefer: can't raise the priority of this session; it needs root and a kernel with autogroups",
+            "--prefer: can't raise this login's priority; it needs root and a kernel with autogroups",
         ))?;
         Ok(Self(()))
     }

@@ -57,7 +57,7 @@ pub struct Options {
     /// nginx's program
     #[arg(long, default_value = "nginx")]
     nginx: PathBuf,
-    /// Prefer this bench to everything else on the machine, other sessions' work included (needs root)
+    /// Prefer this bench to everything else on the machine (needs root)
     #[arg(long)]
     prefer: bool,
     /// Real-time priority for everybody in the fixed-rate runs: on a shared machine they then see an idle one (needs root)

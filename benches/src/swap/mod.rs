@@ -54,7 +54,7 @@ pub struct Options {
     /// Updates under way at a time in the storm
     #[arg(long, default_value_t = 16)]
     callers: usize,
-    /// Prefer this bench to everything else on the machine, other sessions' work included (needs root)
+    /// Prefer this bench to everything else on the machine (needs root)
     #[arg(long)]
     prefer: bool,
     /// Where the raw results go [default: benches/results/DATE-swap.json]

@@ -10,7 +10,7 @@ use crate::harness::scripted::{SOON, Scripted, json_reply};
 use crate::harness::*;
 
 /// Well beyond what counts as equally fast.
-const SLOW: Duration = Duration::from_millis(120);
+const SLOW: Duration = Duration::from_millis(300);
 
 /// Model `m1`, served by `p1` and `p2`, with one weight each.
 fn two(one: &Scripted, other: &Scripted, strategy: Strategy, weights: [u32; 2]) -> Routes {
@@ -210,10 +210,19 @@ async fn a_server_that_sends_its_head_at_once_and_then_thinks_is_a_slow_one() {
     .await;
     let fast = Scripted::obliging().await;
     let world = World::start(two(&slow, &fast, Strategy::LeastBusy, [1, 1])).await;
-    for _ in 0..20 {
-        assert_eq!(chat(&world).await.status, 200);
-    }
-    assert!(slow.heard().len() <= 4, "{}", slow.heard().len());
+    // One answer of the fast one that this machine held up is believed for a while; it doesn't last.
+    within("the fast one gets nearly all", async {
+        loop {
+            let before = slow.heard().len();
+            for _ in 0..10 {
+                assert_eq!(chat(&world).await.status, 200);
+            }
+            if slow.heard().len() - before <= 1 {
+                break;
+            }
+        }
+    })
+    .await;
 }
 
 #[tokio::test]
