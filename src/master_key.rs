@@ -50,6 +50,8 @@ pub enum WhenAbsent {
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
+    #[error("there is no master key file {path}; make it: nimgate keygen --file {path}")]
+    Missing { path: PathBuf },
     #[error("master key file {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
     #[error("master key file {path} can be read by others; run: chmod 600 {path}")]
@@ -107,7 +109,10 @@ pub fn read(path: &Path) -> Result<Keys, KeyError> {
 
 fn read_text(path: &Path) -> Result<Zeroizing<String>, KeyError> {
     let io_error = |source| KeyError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io_error)?;
+    let file = File::open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => KeyError::Missing { path: path.to_owned() },
+        _ => io_error(error),
+    })?;
     let mode = file.metadata().map_err(io_error)?.permissions().mode();
     if mode & 0o077 != 0 {
         return Err(KeyError::Readable { path: path.to_owned() });
@@ -243,7 +248,7 @@ mod tests {
     fn a_key_is_added_above_the_others_and_the_file_stays_private() {
         let (folder, _) = home();
         let path = folder.path().join("k");
-        assert!(matches!(add(&path), Err(KeyError::Io { .. })), "there is nothing to add to");
+        assert!(matches!(add(&path), Err(KeyError::Missing { .. })), "there is nothing to add to");
         let first = make(&path).unwrap().current().id().to_owned();
         fs::write(&path, format!("# keep\n{}", fs::read_to_string(&path).unwrap())).unwrap();
         let ids = add(&path).unwrap();

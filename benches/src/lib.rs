@@ -21,6 +21,7 @@ pub mod registry;
 pub mod results;
 pub mod side_by_side;
 pub mod stats;
+pub mod subject;
 pub mod swap;
 pub mod translate;
 pub mod upstream;

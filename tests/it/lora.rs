@@ -97,30 +97,34 @@ fn config(engine: &str, executor: Value) -> Value {
     json!({ "engine": engine, "model_spec": model, "executor_config": executor })
 }
 
+fn a_process() -> Value {
+    let executor = json!({
+        "gpu": 0,
+        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
+        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
+    });
+    config("nim", executor)
+}
+
+async fn with_a_process_that_runs() -> At {
+    let at = serving_on("process").await;
+    at.done("model create tiny").await;
+    at.fed("deploy sim --wait --file -", &a_process().to_string()).await.expect_done();
+    at
+}
+
 #[tokio::test]
 async fn a_process_is_shown_adapters_while_it_runs() {
     let at = serving_on("process").await;
     at.done("model create tiny").await;
     create_adapter(&at, "poems").await;
-    let executor = json!({
-        "gpu": 0,
-        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
-        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
-    });
-    adapters_come_and_go(&at, &config("nim", executor)).await;
+    adapters_come_and_go(&at, &a_process()).await;
     ends_without_a_trace(&at).await;
 }
 
 #[tokio::test]
 async fn an_adapter_that_came_later_is_there_all_the_time_while_replicas_come_and_go() {
-    let at = serving_on("process").await;
-    at.done("model create tiny").await;
-    let executor = json!({
-        "gpu": 0,
-        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
-        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
-    });
-    at.fed("deploy sim --wait --file -", &config("nim", executor).to_string()).await.expect_done();
+    let at = with_a_process_that_runs().await;
     create_adapter(&at, "poems").await;
     let answers = async || who_answers(&at.gateway, "poems").await.ok();
     eventually("the adapter answers", answers).await;
@@ -141,14 +145,7 @@ async fn an_adapter_that_came_later_is_there_all_the_time_while_replicas_come_an
 
 #[tokio::test]
 async fn an_adapter_whose_files_come_late_comes_then_and_one_whose_files_change_goes_and_comes_back() {
-    let at = serving_on("process").await;
-    at.done("model create tiny").await;
-    let executor = json!({
-        "gpu": 0,
-        "command": [binary("nim-sim"), "--listen", "127.0.0.1:{port}"],
-        "additional_envs": { "NIM_PEFT_REFRESH_INTERVAL": "1" },
-    });
-    at.fed("deploy sim --wait --file -", &config("nim", executor).to_string()).await.expect_done();
+    let at = with_a_process_that_runs().await;
     let instance = provider_url(&at, "sim").await;
     write_adapter(&at.home.path().join("poems"));
     let answers = async |is_there: bool| {

@@ -3,7 +3,6 @@
 
 mod fill;
 
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -14,9 +13,10 @@ use crate::child::{self, Running, eventually};
 use crate::control::Client;
 use crate::error::BenchError;
 use crate::gateways::{Nimgate, Role, Upstream};
-use crate::process::{self, CpuClock, Memory, Preferred};
+use crate::process::{self, CpuClock, Memory};
 use crate::results::{self, Circumstances};
 use crate::stats::Percentiles;
+use crate::subject::Subject;
 use crate::wire;
 
 const PROVIDERS: usize = 1_000;
@@ -32,15 +32,8 @@ pub struct Options {
     /// Calls of each kind
     #[arg(long, default_value_t = 300)]
     calls: usize,
-    /// Prefer this bench to everything else on the machine (needs root)
-    #[arg(long)]
-    prefer: bool,
-    /// Where the raw results go [default: benches/results/DATE-registry.json]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The binary to measure [default: nimgate beside this program]
-    #[arg(long)]
-    nimgate: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 /// One kind of call.
@@ -115,8 +108,8 @@ struct Measured {
 
 pub fn main(options: &Options) -> Result<(), BenchError> {
     process::require_open_files()?;
-    let program = options.nimgate.clone().map_or_else(Nimgate::default_program, Ok)?;
-    let _preferred = options.prefer.then(Preferred::ask).transpose()?;
+    let program = options.subject.program()?;
+    let _preferred = options.subject.preferred()?;
     let folder = tempfile::Builder::new()
         .prefix("nimgate-registry-")
         .tempdir()
@@ -143,7 +136,7 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
         rss_kib: Memory::read(&[registry.pid()]).rss_kib,
     };
     results.print();
-    let path = results::path(options.out.clone(), "registry");
+    let path = options.subject.results("registry");
     results::save(&path, &results)?;
     println!("raw results: {}", path.display());
     Ok(())

@@ -16,9 +16,10 @@ use serde::Serialize;
 
 use crate::child;
 use crate::error::BenchError;
-use crate::gateways::{Nginx, Nimgate, Upstream};
-use crate::process::{self, Preferred};
+use crate::gateways::{Nginx, Upstream};
+use crate::process;
 use crate::results::{self, Circumstances};
+use crate::subject::Subject;
 use memory::MemoryRecord;
 pub use peer::PATH;
 use peer::{Kind, Peer, PeerSpec};
@@ -45,21 +46,14 @@ pub struct Options {
     /// Length of each run
     #[arg(long, default_value_t = 1.5, value_parser = seconds)]
     secs: f64,
-    /// Where the raw results go [default: benches/results/DATE-side-by-side.json]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The binary to measure [default: nimgate beside this program]
-    #[arg(long)]
-    nimgate: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
     /// A second nimgate to compare with
     #[arg(long)]
     baseline: Option<PathBuf>,
     /// nginx's program
     #[arg(long, default_value = "nginx")]
     nginx: PathBuf,
-    /// Prefer this bench to everything else on the machine (needs root)
-    #[arg(long)]
-    prefer: bool,
     /// Real-time priority for everybody in the fixed-rate runs: on a shared machine they then see an idle one (needs root)
     #[arg(long)]
     rt: bool,
@@ -85,14 +79,14 @@ struct Results<'a> {
 
 pub fn main(options: &Options) -> Result<(), BenchError> {
     process::require_open_files()?;
-    let program = options.nimgate.clone().map_or_else(Nimgate::default_program, Ok)?;
+    let program = options.subject.program()?;
     let nginx_version = Nginx::version(&options.nginx)?;
     let scenarios = options.scenarios()?;
     let folder = tempfile::Builder::new()
         .prefix("nimgate-bench-")
         .tempdir()
         .map_err(BenchError::io("can't make a temporary folder"))?;
-    let _preferred = options.prefer.then(Preferred::ask).transpose()?;
+    let _preferred = options.subject.preferred()?;
     let upstream = Upstream::start(1, MODELS_EACH, folder.path())?;
     let specs = options.specs(&program, folder.path())?;
     let runs = if scenarios.is_empty() {
@@ -103,7 +97,7 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
     let memory = options.measure_memory(&specs, &upstream, folder.path())?;
     let starts = options.measure_starts(&specs, &upstream, folder.path())?;
     println!("{}", Tables { runs: &runs, memory: &memory, starts: &starts }.render());
-    let path = results::path(options.out.clone(), "side-by-side");
+    let path = options.subject.results("side-by-side");
     results::save(
         &path,
         &Results {
@@ -112,7 +106,7 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
             repetitions: options.reps,
             secs: options.secs,
             rt: options.rt,
-            prefer: options.prefer,
+            prefer: options.subject.prefer,
             runs: &runs,
             memory: &memory,
             starts: &starts,

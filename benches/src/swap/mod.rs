@@ -9,7 +9,6 @@
 
 mod changes;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,12 +20,13 @@ use crate::control::Client;
 use crate::error::BenchError;
 use crate::gateways::{Nimgate, Role, Upstream};
 use crate::load::{OpenPlan, Report, Target, open};
-use crate::process::{self, Preferred};
+use crate::process::{self};
 use crate::prompts::Prompt;
 use crate::results::{self, Circumstances};
 use crate::side_by_side::PATH;
 use crate::side_by_side::start::{fill, first_request, provider};
 use crate::stats::{Percentiles, median};
+use crate::subject::Subject;
 use crate::wire;
 use changes::{Direct, Storm};
 
@@ -54,15 +54,8 @@ pub struct Options {
     /// Updates under way at a time in the storm
     #[arg(long, default_value_t = 16)]
     callers: usize,
-    /// Prefer this bench to everything else on the machine (needs root)
-    #[arg(long)]
-    prefer: bool,
-    /// Where the raw results go [default: benches/results/DATE-swap.json]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The binary to measure [default: nimgate beside this program]
-    #[arg(long)]
-    nimgate: Option<PathBuf>,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 #[derive(Debug, Serialize)]
@@ -111,8 +104,8 @@ struct Installation {
 
 pub fn main(options: &Options) -> Result<(), BenchError> {
     process::require_open_files()?;
-    let program = options.nimgate.clone().map_or_else(Nimgate::default_program, Ok)?;
-    let _preferred = options.prefer.then(Preferred::ask).transpose()?;
+    let program = options.subject.program()?;
+    let _preferred = options.subject.preferred()?;
     let mut all = Installation::start(&program)?;
     eprintln!("updates one after the other");
     let through_gateway = changes::through_gateway(&all.nimgate, &all.upstream, options.updates)?;
@@ -141,7 +134,7 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
         start_from_snapshot_ms: all.starts_from_snapshot()?,
     };
     results.print();
-    let path = results::path(options.out.clone(), "swap");
+    let path = options.subject.results("swap");
     results::save(&path, &results)?;
     println!("raw results: {}", path.display());
     Ok(())

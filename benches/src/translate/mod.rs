@@ -2,7 +2,7 @@
 //! upstream, one load right after the other.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser;
@@ -10,8 +10,8 @@ use serde::Serialize;
 
 use crate::child;
 use crate::error::BenchError;
-use crate::gateways::{Nimgate, Upstream};
-use crate::process::{self, Memory, Preferred};
+use crate::gateways::Upstream;
+use crate::process::{self, Memory};
 use crate::prompts::Prompt;
 use crate::results::{self, Circumstances};
 use crate::side_by_side::peer::{Kind, Peer, PeerSpec};
@@ -19,6 +19,7 @@ use crate::side_by_side::run::{Run, RunRecord};
 use crate::side_by_side::scenario::{Load, Scenario, closed};
 use crate::side_by_side::seconds;
 use crate::stats::median;
+use crate::subject::Subject;
 
 const PASSED: &str = "passed";
 const TRANSLATED: &str = "translated";
@@ -44,15 +45,8 @@ pub struct Options {
     /// Length of each run
     #[arg(long, default_value_t = 1.5, value_parser = seconds)]
     secs: f64,
-    /// Where the raw results go [default: benches/results/DATE-translate.json]
-    #[arg(long)]
-    out: Option<PathBuf>,
-    /// The binary to measure [default: nimgate beside this program]
-    #[arg(long)]
-    nimgate: Option<PathBuf>,
-    /// Prefer this bench to everything else on the machine (needs root)
-    #[arg(long)]
-    prefer: bool,
+    #[command(flatten)]
+    subject: Subject,
 }
 
 #[derive(Serialize)]
@@ -81,12 +75,12 @@ struct CrowdRecord {
 
 pub fn main(options: &Options) -> Result<(), BenchError> {
     process::require_open_files()?;
-    let program = options.nimgate.clone().map_or_else(Nimgate::default_program, Ok)?;
+    let program = options.subject.program()?;
     let folder = tempfile::Builder::new()
         .prefix("nimgate-bench-")
         .tempdir()
         .map_err(BenchError::io("can't make a temporary folder"))?;
-    let _preferred = options.prefer.then(Preferred::ask).transpose()?;
+    let _preferred = options.subject.preferred()?;
     let upstream = Upstream::start(1, 1, folder.path())?;
     let copy = child::copy_program(&program, &folder.path().join("nimgate-program"))?;
     let spec = PeerSpec { name: "nimgate", kind: Kind::Nimgate(copy) };
@@ -105,9 +99,9 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
         crowd(&spec, &upstream, folder.path(), TRANSLATED)?,
     ];
     println!("{}", render(&runs, &crowd));
-    let path = results::path(options.out.clone(), "translate");
+    let path = options.subject.results("translate");
     let circumstances = Circumstances::now(&program);
-    let (repetitions, secs, prefer) = (options.reps, options.secs, options.prefer);
+    let (repetitions, secs, prefer) = (options.reps, options.secs, options.subject.prefer);
     results::save(&path, &Results { circumstances, repetitions, secs, prefer, runs: &runs, crowd: &crowd })?;
     println!("raw results: {}", path.display());
     Ok(())
