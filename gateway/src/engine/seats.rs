@@ -113,7 +113,9 @@ impl<'c> Seats<'c> {
             self.outdated = true;
             return None;
         };
-        let pass = load.health.enter(now_ms()).or_else(|| self.for_want_of_others(load, admission))?;
+        let now_ms = now_ms();
+        let pass = load.health.enter(now_ms).or_else(|| self.for_want_of_others(load, admission))?;
+        load.pace.asked(now_ms);
         Some((visit, pass))
     }
 

@@ -12,6 +12,9 @@ pub struct Replica {
     pub slots: usize,
     /// A request of one second takes so many here.
     pub slowness: f64,
+    /// What the first request that comes takes longer, and everything with it: kernels are compiled.
+    pub warm_up_us: u64,
+    warm_at_us: Option<u64>,
     pub running: usize,
     queue: VecDeque<Job>,
     pub pace: Pace,
@@ -23,6 +26,8 @@ impl Replica {
         Self {
             slots,
             slowness,
+            warm_up_us: 0,
+            warm_at_us: None,
             running: 0,
             queue: VecDeque::new(),
             pace: Pace::default(),
@@ -92,6 +97,7 @@ impl Simulation {
 
     pub fn send(&mut self, at: usize, size_us: u64) {
         let job = Job { arrived_us: self.now_us, size_us };
+        self.replicas[at].pace.asked(self.now_us / 1_000);
         if self.replicas[at].running < self.replicas[at].slots {
             self.start(at, job);
         } else {
@@ -103,7 +109,8 @@ impl Simulation {
         let replica = &mut self.replicas[at];
         replica.running += 1;
         let took_us = (job.size_us as f64 * replica.slowness) as u64;
-        self.ends.push(Reverse((self.now_us + took_us, at, job.arrived_us)));
+        let warm_at_us = *replica.warm_at_us.get_or_insert(self.now_us + replica.warm_up_us);
+        self.ends.push(Reverse((self.now_us.max(warm_at_us) + took_us, at, job.arrived_us)));
     }
 
     /// When a request that is sent there now would be done, by who knows everything.

@@ -1,6 +1,7 @@
 //! The choice of a candidate, by cases and by simulated fleets.
 
 mod choosing;
+mod cold_start;
 pub(crate) mod fleet;
 mod prefixes;
 mod slow_replica;
