@@ -33,6 +33,10 @@ pub struct Entry<'a> {
     pub reason: Option<&'a str>,
     pub attempts: u32,
     pub bytes_sent: u64,
+    /// As upstreams said; absent: none did.
+    pub input_tokens: Option<u64>,
+    pub cached_input_tokens: Option<u64>,
+    pub output_tokens: Option<u64>,
     pub first_byte_ms: Option<f64>,
     pub duration_ms: f64,
 }

@@ -18,6 +18,7 @@ mod splice;
 mod sse;
 mod text;
 mod track;
+mod usage;
 
 pub use extra::{ExtraBody, MAX_REPEATED_MEMBERS};
 pub use members::MAX_DEPTH;
@@ -29,6 +30,7 @@ pub use splice::{Parts, replace_model};
 pub use sse::SseRewriter;
 pub(crate) use sse::data_start;
 pub(crate) use text::decode;
+pub use usage::{Usage, UsageScanner};
 
 /// Why a request body can't be routed. The texts are for API clients; they never repeat the payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

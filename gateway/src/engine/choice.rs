@@ -9,6 +9,7 @@ use super::down::RequestView;
 use super::plan::Body;
 use crate::balance::{Key, Plan, SESSION_HEADER};
 use crate::body::ModelRewrite;
+use crate::metrics::ModelTokens;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
 
@@ -75,6 +76,7 @@ impl Choice {
                     served: pinned.map(|pinned| &pinned.json),
                     rewrite: pinned.map(|pinned| &pinned.echo),
                     shown: pinned.map(|pinned| &*pinned.name),
+                    tokens: &provider.tokens,
                 })
             }
             Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
@@ -82,6 +84,7 @@ impl Choice {
                 served: Some(&candidate.served_json),
                 rewrite: candidate.rewrite.as_ref(),
                 shown: Some(&*entry.public_id),
+                tokens: &candidate.tokens,
             }),
         }
     }
@@ -123,4 +126,5 @@ pub struct Candidate<'a> {
     pub rewrite: Option<&'a Arc<ModelRewrite>>,
     /// What the client is to see as the model; none: what it asked for.
     pub shown: Option<&'a str>,
+    pub tokens: &'a ModelTokens,
 }

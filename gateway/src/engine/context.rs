@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::access_log::Entry;
+use crate::body::Usage;
 use crate::engine::app::App;
 use crate::metrics::{InFlight, Outcome, RouteKind};
 use crate::route::Provider;
@@ -67,6 +68,8 @@ pub struct RequestContext {
     outcome: Option<Outcome>,
     pub attempts: u32,
     pub bytes_sent: u64,
+    /// What its upstreams said.
+    usage: Usage,
     /// The web page that may read the answer.
     allowed_origin: Option<Box<str>>,
 }
@@ -101,6 +104,7 @@ impl RequestContext {
             outcome: None,
             attempts: 0,
             bytes_sent: 0,
+            usage: Usage::default(),
             allowed_origin: None,
         }
     }
@@ -151,6 +155,11 @@ impl RequestContext {
         self.app.metrics.refusals.with_label_values(&[reason]).inc();
     }
 
+    /// An upstream said how many tokens its answer took; one that goes on elsewhere takes those of both.
+    pub fn used(&mut self, usage: Usage) {
+        self.usage = self.usage.plus(usage);
+    }
+
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
     }
@@ -192,6 +201,9 @@ impl Drop for RequestContext {
                 reason: self.reason,
                 attempts: self.attempts,
                 bytes_sent: self.bytes_sent,
+                input_tokens: self.usage.input,
+                cached_input_tokens: self.usage.cached_input,
+                output_tokens: self.usage.output,
                 first_byte_ms: self.first_byte.map(|d| d.as_secs_f64() * 1e3),
                 duration_ms: duration.as_secs_f64() * 1e3,
             });

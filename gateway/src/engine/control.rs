@@ -133,7 +133,7 @@ pub async fn forward(
         timeouts: timeouts(request.target),
         limits: &app.limits,
         dialect: Dialect::OpenAi,
-        frames: None,
+        counts: None,
         gate: Some(&gate),
         trial: None,
         resume: None,

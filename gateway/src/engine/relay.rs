@@ -22,6 +22,7 @@ use super::trial::Trial;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
+use crate::metrics::ModelTokens;
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
 use http::Method;
@@ -79,13 +80,20 @@ pub struct RelayPlan<'a> {
     pub limits: &'a Limits,
     /// How errors are told to the client inside a stream.
     pub dialect: Dialect,
-    pub frames: Option<&'a prometheus::IntCounter>,
+    pub counts: Option<Counts<'a>>,
     /// Control calls: what the answer's head waits for before it goes down.
     pub gate: Option<&'a dyn Gate>,
     /// What is learned about the upstream's address.
     pub trial: Option<&'a Trial<'a>>,
     /// How a stream can go on that breaks off here, or broke off elsewhere.
     pub resume: Option<&'a mut Resumption>,
+}
+
+/// What is counted of an answer.
+pub struct Counts<'a> {
+    /// Events of streams.
+    pub frames: &'a prometheus::IntCounter,
+    pub tokens: &'a ModelTokens,
 }
 
 /// Holds an answer back until something has happened here.
@@ -264,11 +272,15 @@ impl<'r, 'c> Relay<'r, 'c> {
             .map(Step::Upload)
     }
 
-    fn account(&self) {
-        if let (Some(reply), Some(frames)) = (&self.reply, self.plan.frames)
-            && reply.is_stream
-        {
-            frames.inc_by(reply.frames());
+    fn account(&mut self) {
+        let (Some(reply), Some(counts)) = (&self.reply, &self.plan.counts) else { return };
+        if reply.is_stream {
+            counts.frames.inc_by(reply.frames());
+        }
+        let usage = reply.usage();
+        if usage.is_known() {
+            counts.tokens.used(usage);
+            self.context.used(usage);
         }
     }
 

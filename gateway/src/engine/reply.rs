@@ -11,7 +11,7 @@ use super::frames::Boundary;
 use super::scrub::Scrubber;
 use super::translated::Translated;
 use super::up::ReplyParts;
-use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter};
+use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter, Usage, UsageScanner};
 use crate::dialect::chat_reply::{self, ChatStream};
 use crate::dialect::responses::reply::{ANSWER_BYTES_MAX, End};
 use crate::dialect::responses::turn::Turn;
@@ -22,6 +22,8 @@ pub struct Reply {
     pub framing: Framing,
     pub is_stream: bool,
     boundary: Boundary,
+    /// Reads what comes from the upstream.
+    usage: Option<UsageScanner>,
     scratch: BytesMut,
 }
 
@@ -65,7 +67,14 @@ impl Reply {
             }
             _ => (Transform::Pass, Framing::of(length)),
         };
-        Self { transform, framing, is_stream, boundary: Boundary::default(), scratch: BytesMut::new() }
+        Self {
+            transform,
+            framing,
+            is_stream,
+            boundary: Boundary::default(),
+            usage: usage_scanner(parts),
+            scratch: BytesMut::new(),
+        }
     }
 
     /// The same for an answer whose reasoning goes into its text.
@@ -95,6 +104,7 @@ impl Reply {
             is_stream: translated.is_stream(),
             transform: Transform::Translate(Box::new(translated)),
             boundary: Boundary::default(),
+            usage: usage_scanner(parts),
             scratch,
         }
     }
@@ -118,6 +128,9 @@ impl Reply {
 
     /// Turns the upstream's pieces into what goes down.
     pub fn feed(&mut self, pieces: &mut Vec<Bytes>) {
+        if let Some(usage) = &mut self.usage {
+            pieces.iter().for_each(|piece| usage.feed(piece));
+        }
         let scratch = &mut self.scratch;
         match &mut self.transform {
             Transform::Pass => {}
@@ -219,6 +232,11 @@ impl Reply {
         }
     }
 
+    /// What the upstream said so far of its tokens.
+    pub fn usage(&self) -> Usage {
+        self.usage.as_ref().map(UsageScanner::usage).unwrap_or_default()
+    }
+
     /// Frames seen so far.
     pub fn frames(&self) -> u64 {
         self.boundary.frames
@@ -279,6 +297,13 @@ fn splice_model(whole: Bytes, rewrite: &ModelRewrite, pieces: &mut Vec<Bytes>) {
         from = span.end;
     }
     pieces.push(whole.slice(from..));
+}
+
+/// For answers that can say something of their tokens.
+fn usage_scanner(parts: &ReplyParts) -> Option<UsageScanner> {
+    let fields = parts.fields();
+    let is_told = parts.status().is_success() && (is_event_stream(fields) || is_json(fields));
+    (is_told && parts.body() != BodyLength::Empty && !is_encoded(fields)).then(UsageScanner::default)
 }
 
 /// HEAD, 204, 304 and empty answers: a stated length passes where it means something.

@@ -13,7 +13,7 @@ use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::balance::{Arm, Plan, REPLICAS_MAX};
 use crate::body::{ExtraBody, ModelRewrite};
-use crate::metrics::ProviderMetrics;
+use crate::metrics::{ModelTokens, ProviderMetrics};
 use crate::upstream::endpoint::{Endpoint, Endpoints};
 use crate::upstream::places::Places;
 
@@ -44,6 +44,8 @@ pub struct Provider {
     /// Requests under way at all its addresses, and those that wait: outlives tables.
     pub places: Arc<Places>,
     pub metrics: Arc<ProviderMetrics>,
+    /// Of requests that name it.
+    pub tokens: Arc<ModelTokens>,
     /// Where it is: at least one, at most [`REPLICAS_MAX`], each address once.
     pub replicas: Box<[Replica]>,
     /// Which of them is next for requests that name the provider.
@@ -126,6 +128,7 @@ impl Provider {
         let replicas = replicas(route, endpoints, &fixed)?;
         let label: Box<str> = format!("{}/{}", route.workspace, route.name).into();
         let plan = Plan::new(Strategy::LeastBusy, &[arm(&label, &replicas)]);
+        let metrics = endpoints.metrics_of(route);
         Ok(Self {
             workspace: route.workspace.as_str().into(),
             name: route.name.as_str().into(),
@@ -144,7 +147,8 @@ impl Provider {
             watch: route.watch.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
             places: endpoints.places.of(route),
-            metrics: endpoints.metrics_of(route),
+            tokens: metrics.tokens(""),
+            metrics,
         })
     }
 

@@ -11,6 +11,7 @@ use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
 use super::provider::{Provider, ProviderError, arm, json_string};
 use crate::balance::{Arm, Plan, Sought};
 use crate::body::ModelRewrite;
+use crate::metrics::ModelTokens;
 use crate::upstream::endpoint::Endpoints;
 
 /// Immutable once built.
@@ -80,6 +81,7 @@ pub struct CandidateRoute {
     pub served_json: Bytes,
     /// How replies get the public id back; none when both names are equal.
     pub rewrite: Option<Arc<ModelRewrite>>,
+    pub tokens: Arc<ModelTokens>,
 }
 
 impl RouteTable {
@@ -124,6 +126,7 @@ impl RouteTable {
                     provider: Arc::clone(provider),
                     served_json: json_string(name),
                     rewrite: ModelRewrite::new(name, &public_id).map(Arc::new),
+                    tokens: provider.metrics.tokens(&public_id),
                 })
             });
             let usable: Vec<_> = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };

@@ -38,6 +38,7 @@ mod routes;
 mod served_by;
 mod streaming;
 mod tls;
+mod tokens;
 mod unreachable;
 mod virtual_models;
 mod watching;

@@ -6,7 +6,7 @@ use crate::engine::choice::Candidate;
 use crate::engine::down::ReplyFilter;
 use crate::engine::exchange::Exchange;
 use crate::engine::last_words::Dialect;
-use crate::engine::relay::{BROKE_OFF, Relay, RelayEnd, RelayPlan};
+use crate::engine::relay::{BROKE_OFF, Counts, Relay, RelayEnd, RelayPlan};
 use crate::engine::seats::Seats;
 use crate::engine::trial::{Others, Trial};
 use crate::engine::up::Up;
@@ -129,7 +129,7 @@ impl<'a> Errand<'a, '_> {
             timeouts: endpoint.timeouts,
             limits: &self.app.limits,
             dialect: Dialect::of_tail(self.asks.tail),
-            frames: Some(&provider.metrics.frames),
+            counts: Some(Counts { frames: &provider.metrics.frames, tokens: address.candidate.tokens }),
             gate: None,
             trial: Some(&asked.trial),
             resume: self.resume.as_mut().filter(|_| address.resumes),

@@ -1,6 +1,8 @@
 //! Every metric of the gateway, by name. Handles are bound once, per provider; a request touches
 //! atomics only. Label values come from the routing table and from enums, never from a request.
 
+mod tokens;
+
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
@@ -9,6 +11,8 @@ use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
+
+pub use tokens::ModelTokens;
 
 /// How a request was routed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +77,7 @@ pub struct Metrics {
     first_byte_seconds: HistogramVec,
     duration_seconds: HistogramVec,
     frames: IntCounterVec,
+    tokens: IntCounterVec,
     in_flight: IntGaugeVec,
     waiting: IntGaugeVec,
     busy: IntCounterVec,
@@ -113,6 +118,10 @@ impl Metrics {
             frames: IntCounterVec::new(
                 Opts::new("nimgate_stream_frames_total", "Server-sent events forwarded."),
                 &["workspace", "provider"],
+            )?,
+            tokens: IntCounterVec::new(
+                Opts::new("nimgate_tokens_total", "Tokens, as answers say."),
+                &["workspace", "provider", "model", "kind"],
             )?,
             in_flight: IntGaugeVec::new(
                 Opts::new("nimgate_provider_in_flight", "Requests a provider is working on."),
@@ -164,12 +173,13 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 19] = [
+        let all: [Box<dyn prometheus::core::Collector>; 20] = [
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.first_byte_seconds.clone()),
             Box::new(self.duration_seconds.clone()),
             Box::new(self.frames.clone()),
+            Box::new(self.tokens.clone()),
             Box::new(self.in_flight.clone()),
             Box::new(self.waiting.clone()),
             Box::new(self.busy.clone()),
@@ -204,6 +214,7 @@ impl Metrics {
             ejections: self.ejections.with_label_values(&[workspace, provider]),
             requests: Default::default(),
             attempts: Default::default(),
+            models: tokens::Models::default(),
             workspace: workspace.into(),
             provider: provider.into(),
             metrics: Arc::clone(self),
@@ -249,6 +260,7 @@ pub struct ProviderMetrics {
     pub ejections: IntCounter,
     requests: [[OnceLock<IntCounter>; OUTCOMES.len()]; 3],
     attempts: [OnceLock<IntCounter>; ATTEMPTS.len()],
+    models: tokens::Models,
     workspace: Box<str>,
     provider: Box<str>,
     metrics: Arc<Metrics>,
@@ -271,6 +283,11 @@ impl ProviderMetrics {
             self.metrics.attempts.with_label_values(&labels)
         })
         .inc();
+    }
+
+    /// The counters of one model here, the same for all who ask. Empty: of requests that name the provider.
+    pub fn tokens(self: &Arc<Self>, model: &str) -> Arc<ModelTokens> {
+        ModelTokens::of(self, model)
     }
 
     /// Counts the provider's requests in flight for as long as the guard lives.
