@@ -22,7 +22,7 @@ async fn a_preset_a_key_and_a_model_make_a_provider_that_answers() {
     let line = format!(
         "provider create sim --preset vllm --base-url {}/v1 --key-env SIM_KEY --model sim/echo-8b \
          --num-concurrent-requests 16 --uses-reasoning-parser --extra-body {{\"top_k\":5}} \
-         --backend-format openai-chat --reasoning-replay think-tags",
+         --backend-format openai-chat --reasoning-replay think-tags --replay safe",
         sim.url()
     );
     let made = at.done(&line).await;
@@ -31,7 +31,7 @@ async fn a_preset_a_key_and_a_model_make_a_provider_that_answers() {
     assert!(at.done("chat sim-echo-8b Hello").await.contains("You said: Hello"));
 
     let shown = at.done("provider get sim").await;
-    for line in ["vllm", "sim/echo-8b", "16", "reasoning_replay=think_tags", "top_k=5"] {
+    for line in ["vllm", "sim/echo-8b", "16", "reasoning_replay=think_tags", "top_k=5", "safe"] {
         assert!(shown.contains(line), "no {line} in {shown}");
     }
 }

@@ -168,3 +168,17 @@ async fn a_stand_in_of_another_model_answers_under_the_same_name_while_the_first
     assert!(made.contains("build     100 %"), "{made}");
     assert_eq!(served_by(&at, "fresh", None).await, "default/build");
 }
+
+#[tokio::test]
+async fn streams_outlive_their_server_once_the_model_says_so() {
+    let (at, sims) = arms(2).await;
+    at.done("virtual-model create steady --default-model default/sim-echo-8b --resume").await;
+    at.done("model route steady --tier arm-a=0 --tier arm-b=1").await;
+    sims[0].set_fault("cut-after=2000").unwrap();
+    let words: Vec<String> = (0..60).map(|n| format!("w{n}")).collect();
+    let text = words.join(" ");
+    let asked = ["chat", "steady", &text, "--gateway-url", &at.gateway.url()];
+    let answer = at.home.run(asked).await.expect_done();
+    assert!(answer.stdout.contains(&format!("You said: {text}")), "{answer:?}");
+    assert!(sims.iter().all(|sim| !sim.requests().is_empty()), "both had a part of it");
+}

@@ -56,13 +56,13 @@ impl Resumption {
         })
     }
 
-    /// Whether an answer may begin or go on there: it may be asked twice, passes requests and answers as they are, and
-    /// serves the model that has begun.
+    /// Whether an answer may begin or go on there: asking it for a rest bills nobody, or was allowed; it passes requests
+    /// and answers as they are, and serves the model that has begun.
     pub fn admits(&self, candidate: Candidate<'_>) -> bool {
         let provider = candidate.provider;
         let is_same = !self.has_gone_on() || self.served.as_ref() == candidate.served;
         is_same
-            && provider.replay_safe
+            && (provider.local || provider.replay_safe)
             && !provider.backend.uses_reasoning_parser
             && Resumable::admits_extra(provider.extra_body.as_ref())
     }

@@ -18,6 +18,10 @@ fn asks_twice(provider: &mut ProviderRoute) {
     provider.replay = Replay::Safe;
 }
 
+fn is_local(provider: &mut ProviderRoute) {
+    provider.local = true;
+}
+
 /// Model `m1`, which resumes, at `one` and then at `other`.
 fn fleet(one: &str, other: &str) -> Routes {
     Routes::new()
@@ -81,6 +85,19 @@ async fn a_stream_goes_on_as_if_its_server_had_not_died() {
             world.settled().await;
         }
     }
+}
+
+#[tokio::test]
+async fn servers_of_ones_own_need_no_further_permission() {
+    let (dying, healthy) = (sim().await, sim().await);
+    dying.set_fault("cut-after=9000").unwrap();
+    let routes = Routes::new()
+        .provider_with("p1", &dying.url(), is_local)
+        .provider_with("p2", &healthy.url(), is_local)
+        .model("m1", "x/y", &["p1", "p2"])
+        .but(|model| model.resume = true);
+    let world = World::start(routes).await;
+    assert!(told(&ask(&world, question(json!({}))).await).0.ends_with("w198 w199"));
 }
 
 #[tokio::test]

@@ -145,6 +145,9 @@ pub struct ProviderFields {
     /// Whether what it is sent stays here, local or hosted; else its URL tells [default: local on private addresses]
     #[arg(long, value_name = "local|hosted")]
     pub locality: Option<String>,
+    /// Whether it may be asked again for what it may have begun: safe or never. Safe where that costs nobody anything [default: never]
+    #[arg(long, value_name = "safe|never")]
+    pub replay: Option<String>,
     #[command(flatten)]
     pub about: About,
 }

@@ -90,6 +90,7 @@ fn settings(value: &Value) -> Vec<(&'static str, String)> {
         ("preset", of("preset")),
         ("url", of("host_url")),
         ("locality", of("locality")),
+        ("replay", of("replay")),
         ("secret", secret),
         ("key sent as", of("auth_header_format")),
         ("speaks", of("backend_format")),
