@@ -10,9 +10,10 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 
-/// Ours from info up, libraries from warn up; waiting for a hand-over is no error.
-const SERVING: &str =
-    "warn,nimgate=info,gateway=info,registry=info,nim_sim=warn,pingora_core::server::transfer_fd=off";
+/// Ours from info up, libraries from warn up; waiting for a hand-over is no error, and that nothing can be accepted
+/// is said by the gateway, once.
+const SERVING: &str = "warn,nimgate=info,gateway=info,registry=info,nim_sim=warn,\
+    pingora_core::server::transfer_fd=off,pingora_core::services::listening=off";
 /// A demo's output is its story.
 const DEMO: &str = "error,nimgate=warn,gateway=warn,registry=warn";
 

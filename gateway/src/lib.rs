@@ -11,6 +11,7 @@ pub mod body;
 pub mod caller;
 pub mod config;
 pub mod cors;
+mod descriptors;
 pub mod dialect;
 pub mod engine;
 pub mod explain;

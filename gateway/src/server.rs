@@ -185,6 +185,7 @@ impl Gateway {
         let endpoints = Arc::clone(&self.app.endpoints);
         tasks.spawn(async move { endpoints.keep_fresh().await });
         tasks.spawn(crate::watch::run(Arc::clone(&self.app)));
+        tasks.spawn(crate::descriptors::watch(self.app.metrics.without_descriptors.clone()));
         if let Ok(listener) =
             self.admin.set_nonblocking(true).and_then(|()| tokio::net::TcpListener::from_std(self.admin))
         {

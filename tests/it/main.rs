@@ -11,6 +11,7 @@ mod cli_providers;
 mod cli_routing;
 mod declared_providers;
 mod deployments_run;
+mod descriptors;
 mod docker;
 mod drain;
 mod durability;

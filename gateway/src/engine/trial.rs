@@ -82,7 +82,7 @@ impl<'a> Trial<'a> {
         self.tell(match error {
             ConnectError::Dns => Ended::NotFound.event(),
             ConnectError::Tls => Ended::NoTls.event(),
-            ConnectError::Forbidden(_) => Ended::Ours.event(),
+            ConnectError::Forbidden(_) | ConnectError::NoDescriptor => Ended::Ours.event(),
             ConnectError::Refused | ConnectError::Timeout | ConnectError::Unreachable => {
                 Ended::NotConnected.event()
             }

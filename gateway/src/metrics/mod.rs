@@ -88,6 +88,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
     pub access_log_dropped: IntCounter,
+    /// Seconds in which there was no file descriptor left.
+    pub without_descriptors: IntCounter,
     pub snapshots_applied: IntCounter,
     pub snapshots_refused: IntCounter,
     pub feed_connected: IntGauge,
@@ -156,6 +158,10 @@ impl Metrics {
                 "nimgate_access_log_dropped_total",
                 "Access log lines dropped because the writer was behind.",
             )?,
+            without_descriptors: IntCounter::new(
+                "nimgate_without_descriptors_seconds_total",
+                "Time in which the process had no file descriptor left.",
+            )?,
             snapshots_applied: IntCounter::new("nimgate_snapshots_applied_total", "Tables swapped in.")?,
             snapshots_refused: IntCounter::new("nimgate_snapshots_refused_total", "Snapshots not applied.")?,
             feed_connected: IntGauge::new("nimgate_feed_connected", "1 while the registry's feed is open.")?,
@@ -173,7 +179,7 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 20] = [
+        let all: [Box<dyn prometheus::core::Collector>; 21] = [
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
             Box::new(self.first_byte_seconds.clone()),
@@ -189,6 +195,7 @@ impl Metrics {
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
             Box::new(self.access_log_dropped.clone()),
+            Box::new(self.without_descriptors.clone()),
             Box::new(self.snapshots_applied.clone()),
             Box::new(self.snapshots_refused.clone()),
             Box::new(self.feed_connected.clone()),

@@ -24,6 +24,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::dns::Outcome;
 use super::endpoint::Endpoint;
 use super::roots::Roots;
+use crate::descriptors::is_exhausted;
 
 /// Streams on one HTTP/2 connection to an upstream.
 const H2_STREAMS_PER_CONNECTION: usize = 100;
@@ -53,6 +54,9 @@ pub enum ConnectError {
     Tls,
     #[error("can't be reached")]
     Unreachable,
+    /// Ours, and no fault of whoever was to be reached.
+    #[error("this gateway has no file descriptor left")]
+    NoDescriptor,
 }
 
 impl ConnectError {
@@ -65,6 +69,7 @@ impl ConnectError {
             Self::Timeout => "connecting timed out",
             Self::Tls => "the TLS handshake failed",
             Self::Unreachable => "can't be reached",
+            Self::NoDescriptor => "this gateway has no file descriptor left",
         }
     }
 }
@@ -182,6 +187,7 @@ pub async fn connect_plain(address: SocketAddr) -> Result<Connection, ConnectErr
 
 fn io_error(error: &std::io::Error) -> ConnectError {
     match error.kind() {
+        _ if is_exhausted(error) => ConnectError::NoDescriptor,
         std::io::ErrorKind::ConnectionRefused | std::io::ErrorKind::NotFound => ConnectError::Refused,
         std::io::ErrorKind::TimedOut => ConnectError::Timeout,
         _ => ConnectError::Unreachable,
@@ -190,7 +196,9 @@ fn io_error(error: &std::io::Error) -> ConnectError {
 
 fn tls_error(error: &pingora::Error) -> ConnectError {
     use pingora::ErrorType as T;
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
     match error.etype() {
+        _ if cause.is_some_and(is_exhausted) => ConnectError::NoDescriptor,
         T::ConnectTimedout | T::TLSHandshakeTimedout => ConnectError::Timeout,
         T::ConnectRefused => ConnectError::Refused,
         T::ConnectNoRoute | T::ConnectError => ConnectError::Unreachable,

@@ -29,6 +29,14 @@ pub struct Answer {
     pub body: Option<Bytes>,
 }
 
+/// Why there is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NoAnswer {
+    Theirs(Why),
+    /// This gateway had nothing left to ask with.
+    Ours,
+}
+
 /// An answer of at most so many bytes, or why there is none. It ends in time, whatever the other side does.
 pub async fn get(
     connector: &Connector,
@@ -36,16 +44,17 @@ pub async fn get(
     path: &str,
     bytes_max: usize,
     timeout: Duration,
-) -> Result<Answer, Why> {
+) -> Result<Answer, NoAnswer> {
+    const BROKEN: NoAnswer = NoAnswer::Theirs(Why::Broken);
     let asking = async {
-        let request = request(target, path).ok_or(Why::Broken)?;
-        match connector.connect(&target.endpoint, ALPN::H1).await.map_err(|error| why(&error))? {
-            Connection::H1 { stream, .. } => exchange(stream, request, bytes_max).await.ok_or(Why::Broken),
+        let request = request(target, path).ok_or(BROKEN)?;
+        match connector.connect(&target.endpoint, ALPN::H1).await.map_err(|error| not_connected(&error))? {
+            Connection::H1 { stream, .. } => exchange(stream, request, bytes_max).await.ok_or(BROKEN),
             // It was not offered.
-            Connection::H2 { .. } => Err(Why::Broken),
+            Connection::H2 { .. } => Err(BROKEN),
         }
     };
-    tokio::time::timeout(timeout, asking).await.unwrap_or(Err(Why::Silent))
+    tokio::time::timeout(timeout, asking).await.unwrap_or(Err(NoAnswer::Theirs(Why::Silent)))
 }
 
 fn request(target: &Target, path: &str) -> Option<Request<Empty<Bytes>>> {
@@ -78,15 +87,16 @@ async fn exchange(stream: Stream, request: Request<Empty<Bytes>>, bytes_max: usi
     }
 }
 
-fn why(error: &ConnectError) -> Why {
-    match error {
+fn not_connected(error: &ConnectError) -> NoAnswer {
+    NoAnswer::Theirs(match error {
         ConnectError::Dns => Why::Dns,
         ConnectError::Forbidden(_) => Why::Forbidden,
         ConnectError::Refused => Why::Refused,
         ConnectError::Timeout => Why::Silent,
         ConnectError::Tls => Why::Tls,
         ConnectError::Unreachable => Why::Unreachable,
-    }
+        ConnectError::NoDescriptor => return NoAnswer::Ours,
+    })
 }
 
 /// What a path's status says; none: it says that there is no such path. Whoever refuses a key, or has too much to

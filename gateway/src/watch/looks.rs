@@ -7,7 +7,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::sync::Semaphore;
 
-use super::ask::{self, Answer};
+use super::ask::{self, Answer, NoAnswer};
 use super::targets::Target;
 use super::trail::{Trail, spaced};
 use super::{WatchLimits, report};
@@ -63,7 +63,11 @@ impl Looks {
             };
             let finding = match answer {
                 Ok(Answer { status, .. }) => ask::finding(status),
-                Err(why) => Some(Finding::Down(why)),
+                Err(NoAnswer::Ours) => {
+                    tokio::time::sleep(jittered(self.spaced(self.limits().probe_interval))).await;
+                    continue;
+                }
+                Err(NoAnswer::Theirs(why)) => Some(Finding::Down(why)),
             };
             match finding {
                 Some(finding) => {
@@ -112,7 +116,7 @@ impl Looks {
         loop {
             let answer = if load.watched.probed().is_down() {
                 // Its probes are enough to see it come back.
-                Err(Why::Silent)
+                Err(NoAnswer::Theirs(Why::Silent))
             } else {
                 let (limits, path) = (self.limits(), trail.path());
                 let Ok(_place) = self.reports.acquire().await else { return };

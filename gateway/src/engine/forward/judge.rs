@@ -90,6 +90,7 @@ pub fn connect_refusal(provider: &Provider, error: &ConnectError) -> Refusal {
         ConnectError::Dns => Refusal::UpstreamDns { provider: name },
         ConnectError::Forbidden(why) => Refusal::UpstreamForbidden { provider: name, why: why.clone() },
         ConnectError::Timeout => Refusal::UpstreamTimeout { provider: name, what: "no connection" },
+        ConnectError::NoDescriptor => Refusal::Overloaded,
         error => Refusal::UpstreamConnect { provider: name, why: error.reason() },
     }
 }
