@@ -91,7 +91,7 @@ pub enum Refusal {
         provider: String,
         why: &'static str,
     },
-    /// Connecting to all who could answer failed lately, and other requests are trying already.
+    /// All who could answer were out of reach or silent lately, and other requests are trying already.
     NoneReachable {
         asked: String,
     },
@@ -382,7 +382,7 @@ impl Refusal {
                 "Provider {provider} is busy: {why}. Try again in a moment, or raise its num_concurrent_requests"
             ),
             R::NoneReachable { asked } => format!(
-                "no server of {asked} can be reached now, and another request is finding out whether one is back. \
+                "no server of {asked} can be reached or answers now, and another request is finding out whether one is back. \
                  Try again in a moment, or look at its addresses with `nimgate explain`"
             ),
             R::RegistryAway => {

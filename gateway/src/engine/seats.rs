@@ -10,7 +10,7 @@ use proto_shared::routing::Strategy;
 
 use super::choice::Choice;
 use crate::balance::{Fleet, Plan, Set, Standing, Work};
-use crate::health::{Grounds, Pass};
+use crate::health::Pass;
 use crate::random::random;
 use crate::route::Replica;
 use crate::upstream::places::Place;
@@ -124,13 +124,13 @@ impl<'c> Seats<'c> {
         if self.has_working() {
             return None;
         }
-        let is_unreachable = |load: &Load| load.health.state().grounds == Grounds::Unreachable;
+        let makes_wait = |load: &Load| load.health.state().grounds.makes_wait();
         let fleet = Live { choice: self.choice, now_ms: now_ms() };
-        let has_reachable =
-            || self.untried.iter().filter_map(|index| fleet.load(index)).any(|load| !is_unreachable(load));
+        let has_answering =
+            || self.untried.iter().filter_map(|index| fleet.load(index)).any(|load| !makes_wait(load));
         // A whole line that waited shall not try one after the other.
         let has_waited = admission == Admission::AfterWaiting;
-        if is_unreachable(load) && (has_waited || has_reachable()) {
+        if makes_wait(load) && (has_waited || has_answering()) {
             self.held_back = true;
             return None;
         }
@@ -154,7 +154,7 @@ impl<'c> Seats<'c> {
         self.untried.iter().any(|index| fleet.standing(index) <= worst)
     }
 
-    /// Whether an address was passed over because it can't be reached, and others are finding out.
+    /// Whether an address was passed over because it can't be reached or is silent, and others are finding out.
     pub fn held_back(&self) -> bool {
         self.held_back
     }

@@ -5,9 +5,9 @@
 //!   request that is wrong and an address that has too much to do say nothing about it.
 //! - Who is out gets one request at a time to show that it is back, and no other, while there is somebody else.
 //! - When all are out, it depends on the [`Grounds`]. Who failed is asked as if nothing had happened (the panic rule):
-//!   it may still answer, and soon. Who can't be reached gets one request at a time, before its time too, and
-//!   all others are refused at once: waiting for a connection takes long and leads to nothing. Whoever gets
-//!   through shows the way to all.
+//!   it may still answer, and soon. Who can't be reached, or takes requests and lets them wait in vain, gets one
+//!   request at a time, before its time too, and all others are refused at once: waiting takes long and leads to
+//!   nothing. Whoever gets through, or gets an answer, shows the way to all.
 //! - A look costs one atomic read, an outcome one atomic change; nobody waits for anybody.
 //!
 //! Absent on purpose: probing, which `watch` does, and whether anybody else is left to ask; `balance` knows the latter.
@@ -23,8 +23,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use fault::{Ended, Event, Fault, status_event};
 pub use probed::{DOWN_AFTER, Finding, Probed, UP_AFTER, Verdict, Why, is_out};
 pub use state::{
-    CONSECUTIVE_FAULTS_MAX, EJECTION_BASE_MS, EJECTION_MAX_MS, Grounds, Phase, RATE_REQUESTS_MIN, State,
-    WINDOW_MS,
+    CONSECUTIVE_FAULTS_MAX, EJECTION_BASE_MS, EJECTION_MAX_MS, Grounds, Phase, RATE_REQUESTS_MIN,
+    SILENT_PROBE_MAX_MS, State, WINDOW_MS,
 };
 
 /// The health of one address, shared.
@@ -65,7 +65,9 @@ impl Health {
     pub fn enter_for_want_of_others(&self, now_ms: u64) -> Option<Pass> {
         match self.state().grounds {
             Grounds::Failing => Some(Pass::Free),
-            Grounds::Unreachable => self.change(|state| state.tried_early(now_ms)).map(|_| Pass::Early),
+            Grounds::Unreachable | Grounds::Silent => {
+                self.change(|state| state.tried_early(now_ms)).map(|_| Pass::Early)
+            }
         }
     }
 

@@ -17,12 +17,15 @@ pub const EJECTION_BASE_MS: u64 = 1_000;
 pub const EJECTION_MAX_MS: u64 = 60_000;
 /// A probe that did not end after so long is not waited for: the next request is another.
 pub const PROBE_MAX_MS: u64 = 60_000;
+/// The same where requests got no answer in time: a good server's answer to one may take long as well, and all others
+/// are refused meanwhile.
+pub const SILENT_PROBE_MAX_MS: u64 = 10_000;
 /// What an ejection's length is varied by, so that many gateways don't come back at once: up to a quarter.
 const JITTER_PARTS: u64 = 4;
 
 /// One step of its clock; the clock wraps after 13 years.
 const TICK_MS: u64 = 100;
-const EJECTIONS_MAX: u32 = 31;
+const EJECTIONS_MAX: u32 = 15;
 const COUNT_MAX: u32 = 1_023;
 
 /// When, in steps of the clock.
@@ -70,6 +73,23 @@ pub enum Grounds {
     Failing,
     /// Nobody gets through, and trying may take as long as connecting may.
     Unreachable,
+    /// Requests get through and no answer comes, as long as the first byte may take.
+    Silent,
+}
+
+impl Grounds {
+    /// Whether who goes there waits long and mostly in vain: it gets one request at a time, also when all are out.
+    pub fn makes_wait(self) -> bool {
+        matches!(self, Self::Unreachable | Self::Silent)
+    }
+
+    fn of(fault: Fault) -> Self {
+        match fault {
+            Fault::Dns | Fault::Connect | Fault::Tls => Self::Unreachable,
+            Fault::Timeout => Self::Silent,
+            Fault::Reset | Fault::Status => Self::Failing,
+        }
+    }
 }
 
 impl fmt::Display for Grounds {
@@ -77,6 +97,7 @@ impl fmt::Display for Grounds {
         f.write_str(match self {
             Self::Failing => "its last requests failed",
             Self::Unreachable => "its last requests got no connection",
+            Self::Silent => "its last requests got no answer in time",
         })
     }
 }
@@ -93,7 +114,7 @@ pub struct State {
 }
 
 impl State {
-    /// Two bits of phase, 32 of time, one of grounds, four of faults in a row, five of ejections, twice ten of counts.
+    /// Two bits of phase, 32 of time, two of grounds, four of faults in a row, four of ejections, twice ten of counts.
     pub fn pack(self) -> u64 {
         let (phase, Tick(tick)) = match self.phase {
             Phase::Closed { window } => (0, window),
@@ -101,9 +122,14 @@ impl State {
             Phase::Probing { since } => (2, since),
         };
         let counts = u64::from(self.oks.min(COUNT_MAX)) << 10 | u64::from(self.faults.min(COUNT_MAX));
-        let rows = u64::from(self.consecutive.min(15)) << 25 | u64::from(self.ejections.min(31)) << 20;
-        let grounds = u64::from(self.grounds == Grounds::Unreachable) << 29;
-        phase << 62 | u64::from(tick) << 30 | grounds | rows | counts
+        let rows =
+            u64::from(self.consecutive.min(15)) << 24 | u64::from(self.ejections.min(EJECTIONS_MAX)) << 20;
+        let grounds = match self.grounds {
+            Grounds::Failing => 0,
+            Grounds::Unreachable => 1,
+            Grounds::Silent => 2,
+        };
+        phase << 62 | u64::from(tick) << 30 | grounds << 28 | rows | counts
     }
 
     pub fn unpack(word: u64) -> Self {
@@ -115,9 +141,13 @@ impl State {
                 1 => Phase::Out { until: tick },
                 _ => Phase::Probing { since: tick },
             },
-            grounds: if bits(29, 1) == 1 { Grounds::Unreachable } else { Grounds::Failing },
-            consecutive: bits(25, 4),
-            ejections: bits(20, 5),
+            grounds: match bits(28, 2) {
+                0 => Grounds::Failing,
+                1 => Grounds::Unreachable,
+                _ => Grounds::Silent,
+            },
+            consecutive: bits(24, 4),
+            ejections: bits(20, 4),
             oks: bits(10, 10),
             faults: bits(0, 10),
         }
@@ -133,8 +163,12 @@ impl State {
         match self.phase {
             Phase::Closed { .. } => true,
             Phase::Out { until } => now.is_from(until),
-            Phase::Probing { since } => now.is_past(since, PROBE_MAX_MS),
+            Phase::Probing { since } => now.is_past(since, self.probe_max_ms()),
         }
+    }
+
+    fn probe_max_ms(self) -> u64 {
+        if self.grounds == Grounds::Silent { SILENT_PROBE_MAX_MS } else { PROBE_MAX_MS }
     }
 
     /// With one request under way that shows whether it is back; none: it is not time.
@@ -143,10 +177,10 @@ impl State {
         due.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
     }
 
-    /// Whether nobody else may go there, because one request is finding out whether it can be reached.
+    /// Whether nobody else may go there, because one request is finding out whether it can be reached, or answers.
     pub fn is_on_trial(self, now_ms: u64) -> bool {
         let is_probing = matches!(self.phase, Phase::Probing { .. });
-        is_probing && self.grounds == Grounds::Unreachable && !self.takes(now_ms)
+        is_probing && self.grounds.makes_wait() && !self.takes(now_ms)
     }
 
     /// With one request under way that finds out before it is time; none: another does already.
@@ -189,8 +223,11 @@ impl State {
                 // It showed nothing: the next one may.
                 Event::Neutral => Self { phase: Phase::Out { until: Tick::at_ms(now_ms) }, ..self },
             }),
-            // A request from before says nothing about now.
-            (Phase::Probing { .. } | Phase::Out { .. }, _) => None,
+            // A request from before says nothing about now, but that it is answered at all.
+            (Phase::Probing { .. } | Phase::Out { .. }, _) => {
+                let is_news = self.grounds == Grounds::Silent && matches!(event, Event::Ok | Event::Busy);
+                is_news.then_some(Self { grounds: Grounds::Failing, ..self })
+            }
         }
     }
 
@@ -214,9 +251,13 @@ impl State {
             (next.oks, next.faults) = (next.oks / 2, next.faults / 2);
         }
         let many = next.oks + next.faults >= RATE_REQUESTS_MIN && next.faults >= next.oks;
-        let broken = many || next.consecutive >= CONSECUTIVE_FAULTS_MAX;
+        let in_a_row = next.consecutive >= CONSECUTIVE_FAULTS_MAX;
         Some(match event {
-            Event::Fault(fault) if broken => next.ejected(fault, now_ms, random),
+            Event::Fault(fault) if in_a_row => next.ejected(fault, now_ms, random),
+            // Others were answered meanwhile.
+            Event::Fault(fault) if many => {
+                Self { grounds: Grounds::Failing, ..next.ejected(fault, now_ms, random) }
+            }
             _ => next,
         })
     }
@@ -242,7 +283,7 @@ impl State {
         let out_ms = base + random % (base / JITTER_PARTS + 1);
         Self {
             phase: Phase::Out { until: Tick::at_ms(now_ms).plus_ms(out_ms) },
-            grounds: if fault.is_unreachable() { Grounds::Unreachable } else { Grounds::Failing },
+            grounds: Grounds::of(fault),
             consecutive: 0,
             ejections: (self.ejections + 1).min(EJECTIONS_MAX),
             oks: 0,

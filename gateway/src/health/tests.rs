@@ -162,6 +162,61 @@ fn who_gets_through_shows_the_way_to_all_before_there_is_an_answer() {
     assert_eq!(found.enter_for_want_of_others(1), Some(Pass::Free), "a probe got through");
 }
 
+/// Out, because it was asked and said nothing, since zero.
+fn silent() -> Health {
+    let health = Health::default();
+    for _ in 1..CONSECUTIVE_FAULTS_MAX {
+        assert_eq!(end(&health, Event::Fault(Fault::Timeout), 0), None);
+    }
+    assert_eq!(end(&health, Event::Fault(Fault::Timeout), 0), Some(Turn::Ejected));
+    health
+}
+
+#[test]
+fn for_want_of_others_who_says_nothing_is_asked_by_one_at_a_time() {
+    let health = silent();
+    assert_eq!(health.state().grounds, Grounds::Silent);
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Early));
+    health.reached();
+    assert!(health.enter_for_want_of_others(1).is_none(), "that it lets one in is nothing new");
+    assert!(health.state().is_on_trial(SILENT_PROBE_MAX_MS - 100));
+    assert_eq!(
+        health.enter_for_want_of_others(SILENT_PROBE_MAX_MS + 100),
+        Some(Pass::Early),
+        "it may be a long one"
+    );
+    let now = SILENT_PROBE_MAX_MS + 200;
+    assert_eq!(health.ended(Pass::Early, Event::Fault(Fault::Timeout), now, 0), None);
+    assert_eq!(health.state().grounds, Grounds::Silent);
+    assert_eq!(health.enter_for_want_of_others(now), Some(Pass::Early));
+    assert_eq!(health.ended(Pass::Early, Event::Ok, now, 0), Some(Turn::Returned));
+    assert_eq!(health.enter(now), Some(Pass::Free));
+}
+
+#[test]
+fn any_answer_of_who_was_silent_opens_the_way_for_all() {
+    for event in [Event::Ok, Event::Busy] {
+        let health = silent();
+        assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Early));
+        assert_eq!(end(&health, event, 1), None, "of a request from before");
+        assert!(!health.takes(1), "it still has to show itself while there are others");
+        (0..3).for_each(|_| assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Free)));
+    }
+    let health = silent();
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Early));
+    assert_eq!(health.ended(Pass::Early, FAULT, 1, 0), None);
+    assert_eq!(health.enter_for_want_of_others(1), Some(Pass::Free), "it answers, and badly");
+}
+
+#[test]
+fn who_answers_some_and_lets_some_wait_is_asked_by_all_for_want_of_others() {
+    let health = Health::default();
+    let alternating = [Event::Ok, Event::Fault(Fault::Timeout)].into_iter().cycle();
+    let turns = alternating.take(RATE_REQUESTS_MIN as usize).map(|event| end(&health, event, 5));
+    assert_eq!(turns.last().unwrap(), Some(Turn::Ejected));
+    assert_eq!(health.enter_for_want_of_others(5), Some(Pass::Free));
+}
+
 #[test]
 fn of_many_at_once_one_probes() {
     let health = ejected();
@@ -223,7 +278,7 @@ fn many_gateways_do_not_come_back_at_once() {
 proptest! {
     #[test]
     fn a_state_is_one_number(
-        phase in 0..3u8, at: u32, rows in (0..16u32, 0..32u32), far: bool, counts in (0..1024u32, 0..1024u32),
+        phase in 0..3u8, at: u32, rows in (0..16u32, 0..16u32), grounds in 0..3usize, counts in (0..1024u32, 0..1024u32),
     ) {
         let at = Tick::at_ms(u64::from(at) * 100);
         let phase = match phase {
@@ -231,7 +286,7 @@ proptest! {
             1 => Phase::Out { until: at },
             _ => Phase::Probing { since: at },
         };
-        let grounds = if far { Grounds::Unreachable } else { Grounds::Failing };
+        let grounds = [Grounds::Failing, Grounds::Unreachable, Grounds::Silent][grounds];
         let (consecutive, ejections) = rows;
         let state = State { phase, grounds, consecutive, ejections, oks: counts.0, faults: counts.1 };
         prop_assert_eq!(State::unpack(state.pack()), state);

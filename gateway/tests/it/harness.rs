@@ -1,5 +1,6 @@
 //! A gateway in this process with everything around it.
 
+pub mod failing;
 pub mod fake_registry;
 pub mod full_queue;
 pub mod h2_client;

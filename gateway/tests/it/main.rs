@@ -18,6 +18,8 @@ mod cuts;
 mod egress;
 mod failures;
 mod feed;
+mod first_request;
+mod flapping;
 mod framing;
 mod harness;
 mod hostile_upstreams;

@@ -163,3 +163,72 @@ async fn who_fails_is_asked_before_who_can_not_be_reached_and_by_everybody() {
     }
     assert_eq!(failing.heard().len(), 20);
 }
+
+/// A server that takes requests and answers one for each permit.
+async fn mute() -> (Scripted, Arc<Semaphore>) {
+    let answers = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&answers);
+    let upstream = Scripted::start(move |mut line| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while line.request().await.is_some() {
+                tokio::select! {
+                    permit = gate.acquire() => permit.unwrap().forget(),
+                    () = line.left() => return,
+                }
+                line.write(json_reply("1")).await;
+            }
+        }
+    })
+    .await;
+    (upstream, answers)
+}
+
+fn answering_within(urls: &[String], ms: u64) -> Routes {
+    let names = ["p1", "p2"];
+    let routes = names.iter().zip(urls).fold(Routes::new(), |routes, (name, url)| {
+        routes.provider_with(name, url, |provider| provider.timeouts.first_byte_timeout_ms = ms)
+    });
+    routes.model("m1", "m1", &names[..urls.len()])
+}
+
+#[tokio::test]
+async fn when_all_take_requests_and_answer_none_one_at_each_waits_and_all_others_are_refused_at_once() {
+    let ((one, answers), (other, _silent)) = (mute().await, mute().await);
+    let urls = [one.url(), other.url()];
+    let world = World::start(answering_within(&urls, SOON.as_millis() as u64)).await;
+    let ejected = |provider| {
+        world
+            .metric(&format!("nimgate_ejections_total{{provider=\"{provider}\""))
+            .is_some_and(|count| count > 0.0)
+    };
+    within("both are known to be silent", async {
+        while !ejected("p1") || !ejected("p2") {
+            chat(&world).await.assert_refusal(504, "upstream_timeout");
+        }
+    })
+    .await;
+    // From now on answers may take longer than any test.
+    world.publish(answering_within(&urls, LONG_MS)).await;
+    let asked = (one.heard().len(), other.heard().len());
+    let trials = [asking(&world), asking(&world)];
+    eventually("each has its trial", || {
+        (one.heard().len(), other.heard().len()) == (asked.0 + 1, asked.1 + 1)
+    })
+    .await;
+    for _ in 0..50 {
+        let reply = chat(&world).await;
+        reply.assert_refusal(503, "none_reachable");
+        assert_eq!(reply.header("retry-after"), Some("1"));
+    }
+    assert!(trials.iter().all(|trial| !trial.is_finished()), "they wait for an answer");
+    assert_eq!((one.heard().len(), other.heard().len()), (asked.0 + 1, asked.1 + 1));
+    // The first answer opens the way for all.
+    answers.add_permits(20);
+    eventually("one is answered", || trials.iter().any(JoinHandle::is_finished)).await;
+    for _ in 0..10 {
+        assert_eq!(chat(&world).await.status, 200);
+    }
+    trials.into_iter().for_each(|trial| trial.abort());
+    world.settled().await;
+}

@@ -46,7 +46,15 @@ impl H2Upstream {
         F: Fn(Line, usize, Heard) -> R + Send + 'static,
         R: Future<Output = ()> + Send + 'static,
     {
-        let authority = Authority::new();
+        Self::start_as(Authority::new(), settings, script).await
+    }
+
+    /// The same with a certificate of this authority.
+    pub async fn start_as<F, R>(authority: Authority, settings: server::Builder, script: F) -> Self
+    where
+        F: Fn(Line, usize, Heard) -> R + Send + 'static,
+        R: Future<Output = ()> + Send + 'static,
+    {
         let acceptor = authority.acceptor(&["h2"]);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -68,8 +76,12 @@ impl H2Upstream {
     pub async fn world(&self) -> World {
         let files = tempfile::tempdir().unwrap();
         let root = self.authority.root_in(files.path());
-        let routes = Routes::usual(&format!("https://{}", self.address), "x/y");
+        let routes = Routes::usual(&self.url(), "x/y");
         World::start_with(routes, |config| config.upstream_ca = Some(root)).await
+    }
+
+    pub fn url(&self) -> String {
+        format!("https://{}", self.address)
     }
 
     pub fn heard(&self) -> Vec<String> {

@@ -152,6 +152,12 @@ impl Scripted {
         within("connections at the upstream", connections.wait_for(|now| *now >= count)).await.unwrap();
     }
 
+    /// Goes away: nobody listens any more, and all connections are closed.
+    pub async fn end(self) {
+        self.accepting.abort();
+        self.left_alone().await;
+    }
+
     /// Waits until the scripts of all connections have ended.
     pub async fn left_alone(&self) {
         let mut open = self.log.open.subscribe();

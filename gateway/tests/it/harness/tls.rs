@@ -17,6 +17,7 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use super::within;
 
 /// A certificate for `localhost` and 127.0.0.1, and the authority that signed it; all PEM.
+#[derive(Clone)]
 pub struct Authority {
     pub root: String,
     pub certificate: String,
