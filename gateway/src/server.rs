@@ -28,6 +28,7 @@ use crate::metrics::Metrics;
 use crate::route::RouteStore;
 use crate::tls::{self, Certificate, TlsError};
 use crate::upstream::roots::{Roots, RootsError};
+use crate::upstream::series::Series;
 use crate::upstream::{Connector, Endpoints};
 
 /// Read buffer below TLS: smaller than a record costs system calls.
@@ -119,6 +120,7 @@ impl Gateway {
         let policy = Arc::new(policy);
         let idle_max = config.limits.pool_idle_per_endpoint_max;
         let endpoints = Arc::new(Endpoints::new(Arc::clone(&metrics), Arc::clone(&policy), idle_max));
+        metrics.show(Series::of(Arc::downgrade(&endpoints))?)?;
         let routes = Arc::new(RouteStore::default());
         let feed = Arc::new(Feed::new(
             Arc::clone(&routes),

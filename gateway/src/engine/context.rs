@@ -182,11 +182,16 @@ impl Drop for RequestContext {
             self.outcome.unwrap_or(if self.reason.is_some() { Outcome::Failed } else { Outcome::Cancelled });
         if let Some((kind, provider, _)) = &self.route {
             let metrics = &provider.metrics;
+            if self.status != 0 {
+                metrics.response(self.status);
+            }
             metrics.request(*kind, outcome);
             metrics.duration_seconds.observe(duration.as_secs_f64());
             if let Some(first_byte) = self.first_byte {
                 metrics.first_byte_seconds.observe(first_byte.as_secs_f64());
             }
+        } else if self.status != 0 {
+            self.app.metrics.own_response(self.status);
         }
         if self.app.access_log.is_on() {
             self.app.access_log.write(&Entry {

@@ -22,7 +22,7 @@ use super::trial::Trial;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
-use crate::metrics::ModelTokens;
+use crate::metrics::{Kept, ModelTokens};
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
 use http::Method;
@@ -119,6 +119,8 @@ pub struct Relay<'r, 'c> {
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pieces: Vec<Bytes>,
     clock: Clock,
+    /// Of a stream.
+    pauses: Kept,
 }
 
 enum Step {
@@ -155,6 +157,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             gate: None,
             pieces: Vec::new(),
             clock,
+            pauses: Kept::default(),
         }
     }
 
@@ -175,7 +178,7 @@ impl<'r, 'c> Relay<'r, 'c> {
         match step {
             Step::Up(Ok(UpEvent::Head(parts))) => self.on_head(parts),
             Step::Up(Ok(UpEvent::Data)) => {
-                self.on_first_data();
+                self.on_more_data();
                 self.on_data()
             }
             Step::Up(Ok(UpEvent::End { trailers })) => {
@@ -273,6 +276,9 @@ impl<'r, 'c> Relay<'r, 'c> {
     }
 
     fn account(&mut self) {
+        if let Some(trial) = self.plan.trial {
+            trial.paused_no_more(&mut self.pauses);
+        }
         let (Some(reply), Some(counts)) = (&self.reply, &self.plan.counts) else { return };
         if reply.is_stream {
             counts.frames.inc_by(reply.frames());

@@ -13,6 +13,7 @@ use super::up::{ReplyParts, UpError};
 use crate::failover::passes_over;
 use crate::health::{Ended, Event, Pass, Turn};
 use crate::limit::RetryBudget;
+use crate::metrics::Kept;
 use crate::random::random;
 use crate::upstream::{ConnectError, Endpoint};
 use crate::uptime::now_ms;
@@ -42,6 +43,7 @@ impl<'a> Trial<'a> {
     /// The answer's head came. Gives whether another address is to be asked instead.
     pub fn answered(&self, head: &ReplyParts) -> bool {
         let (status, now_ms) = (head.status(), now_ms());
+        self.endpoint.metrics.upstream_response(status.as_u16());
         let retry_after = head.fields().get("retry-after");
         let event = Ended::Answered { status, retry_after: retry_after.is_some() }.event();
         self.tell(event);
@@ -63,8 +65,19 @@ impl<'a> Trial<'a> {
             return;
         }
         let (load, us) = (&self.endpoint.load, took.as_micros() as u64);
+        load.first_bytes.saw(took);
         load.pace.saw(us, now_ms());
         load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
+    }
+
+    /// In a stream it said nothing for so long.
+    pub fn paused(&self, took: Duration, kept: &mut Kept) {
+        kept.saw(took, &self.endpoint.load.gaps);
+    }
+
+    /// The stream is over.
+    pub fn paused_no_more(&self, kept: &mut Kept) {
+        kept.add_to(&self.endpoint.load.gaps);
     }
 
     fn passes_over(&self, status: StatusCode, now_ms: u64) -> bool {

@@ -53,6 +53,16 @@ impl Count {
 pub struct RetryBudget {
     requests: AtomicU64,
     retries: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// What a person may want to know of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SeenBudget {
+    pub allowed: u64,
+    pub spent: u64,
+    /// Since the gateway began.
+    pub refused: u64,
 }
 
 impl RetryBudget {
@@ -64,12 +74,28 @@ impl RetryBudget {
 
     /// Takes one retry out of the budget, if there is one.
     pub fn try_retry(&self, now_ms: u64) -> bool {
-        let requests = Count::unpack(self.requests.load(Ordering::Relaxed)).at(now_ms).sum();
-        let allowed = (requests * RETRY_PERCENT / 100).max(RETRIES_FLOOR);
+        let allowed = self.allowed(now_ms);
         let take = |word| {
             let count = Count::unpack(word).at(now_ms);
             (count.sum() < allowed).then(|| count.plus_one().pack())
         };
-        self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+        let is_taken = self.retries.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok();
+        if !is_taken {
+            self.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        is_taken
+    }
+
+    fn allowed(&self, now_ms: u64) -> u64 {
+        let requests = Count::unpack(self.requests.load(Ordering::Relaxed)).at(now_ms).sum();
+        (requests * RETRY_PERCENT / 100).max(RETRIES_FLOOR)
+    }
+
+    pub fn seen(&self, now_ms: u64) -> SeenBudget {
+        SeenBudget {
+            allowed: self.allowed(now_ms),
+            spent: Count::unpack(self.retries.load(Ordering::Relaxed)).at(now_ms).sum(),
+            refused: self.refused.load(Ordering::Relaxed),
+        }
     }
 }

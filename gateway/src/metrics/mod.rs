@@ -1,17 +1,22 @@
 //! Every metric of the gateway, by name. Handles are bound once, per provider; a request touches
 //! atomics only. Label values come from the routing table and from enums, never from a request.
 
+mod codes;
+mod times;
 mod tokens;
 
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Instant;
 
+use codes::CodeCounters;
 use dashmap::DashMap;
+use prometheus::core::Collector;
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
     TextEncoder,
 };
 
+pub use times::{Kept, Times};
 pub use tokens::ModelTokens;
 
 /// How a request was routed.
@@ -74,6 +79,10 @@ pub struct Metrics {
     registry: Registry,
     requests: IntCounterVec,
     attempts: IntCounterVec,
+    responses: IntCounterVec,
+    upstream_responses: IntCounterVec,
+    /// Those of nobody's: refusals, and what is answered from here.
+    own_responses: CodeCounters,
     first_byte_seconds: HistogramVec,
     duration_seconds: HistogramVec,
     frames: IntCounterVec,
@@ -112,6 +121,15 @@ impl Metrics {
                 Opts::new("nimgate_upstream_attempts_total", "Attempts at upstreams, by result."),
                 &["workspace", "provider", "result"],
             )?,
+            responses: IntCounterVec::new(
+                Opts::new("nimgate_responses_total", "Answers to clients, by status code."),
+                &["workspace", "provider", "code"],
+            )?,
+            upstream_responses: IntCounterVec::new(
+                Opts::new("nimgate_upstream_responses_total", "Answers of upstreams, by status code."),
+                &["workspace", "provider", "code"],
+            )?,
+            own_responses: CodeCounters::default(),
             first_byte_seconds: histogram(
                 "nimgate_first_byte_seconds",
                 "From request to the answer's first byte.",
@@ -179,9 +197,11 @@ impl Metrics {
     }
 
     fn register(&self) -> Result<(), prometheus::Error> {
-        let all: [Box<dyn prometheus::core::Collector>; 21] = [
+        let all: Vec<Box<dyn Collector>> = vec![
             Box::new(self.requests.clone()),
             Box::new(self.attempts.clone()),
+            Box::new(self.responses.clone()),
+            Box::new(self.upstream_responses.clone()),
             Box::new(self.first_byte_seconds.clone()),
             Box::new(self.duration_seconds.clone()),
             Box::new(self.frames.clone()),
@@ -205,6 +225,16 @@ impl Metrics {
         all.into_iter().try_for_each(|collector| self.registry.register(collector))
     }
 
+    /// Shows what somebody else knows, whenever it is asked for.
+    pub fn show(&self, collector: impl Collector + 'static) -> Result<(), prometheus::Error> {
+        self.registry.register(Box::new(collector))
+    }
+
+    /// A client was answered from here, without a provider.
+    pub fn own_response(&self, status: u16) {
+        self.own_responses.count(status, |code| self.responses.with_label_values(&["", "", code]));
+    }
+
     /// The handles of one provider, the same for all who ask. Its series go when the last holder drops them.
     pub fn provider(self: &Arc<Self>, workspace: &str, provider: &str) -> Arc<ProviderMetrics> {
         let mut known = self.providers.entry((workspace.into(), provider.into())).or_default();
@@ -221,6 +251,8 @@ impl Metrics {
             ejections: self.ejections.with_label_values(&[workspace, provider]),
             requests: Default::default(),
             attempts: Default::default(),
+            responses: CodeCounters::default(),
+            upstream_responses: CodeCounters::default(),
             models: tokens::Models::default(),
             workspace: workspace.into(),
             provider: provider.into(),
@@ -267,6 +299,8 @@ pub struct ProviderMetrics {
     pub ejections: IntCounter,
     requests: [[OnceLock<IntCounter>; OUTCOMES.len()]; 3],
     attempts: [OnceLock<IntCounter>; ATTEMPTS.len()],
+    responses: CodeCounters,
+    upstream_responses: CodeCounters,
     models: tokens::Models,
     workspace: Box<str>,
     provider: Box<str>,
@@ -290,6 +324,20 @@ impl ProviderMetrics {
             self.metrics.attempts.with_label_values(&labels)
         })
         .inc();
+    }
+
+    /// What a client got whose request had this provider, whoever made it.
+    pub fn response(&self, status: u16) {
+        self.responses.count(status, |code| {
+            self.metrics.responses.with_label_values(&[&*self.workspace, &*self.provider, code])
+        });
+    }
+
+    /// What the provider answered, whether or not a client got it.
+    pub fn upstream_response(&self, status: u16) {
+        self.upstream_responses.count(status, |code| {
+            self.metrics.upstream_responses.with_label_values(&[&*self.workspace, &*self.provider, code])
+        });
     }
 
     /// The counters of one model here, the same for all who ask. Empty: of requests that name the provider.
@@ -360,6 +408,10 @@ impl ProviderMetrics {
             for outcome in OUTCOMES {
                 let _ = all.requests.remove_label_values(&[route.label(), workspace, provider, outcome]);
             }
+        }
+        for code in CodeCounters::labels() {
+            let _ = all.responses.remove_label_values(&[workspace, provider, code]);
+            let _ = all.upstream_responses.remove_label_values(&[workspace, provider, code]);
         }
         for result in ATTEMPTS {
             let _ = all.attempts.remove_label_values(&[workspace, provider, result]);

@@ -172,6 +172,11 @@ impl Endpoints {
         self.served.send_replace(());
     }
 
+    /// Those of the table that is served.
+    pub fn all(&self) -> Vec<Arc<Endpoint>> {
+        self.map.iter().map(|entry| Arc::clone(&entry)).collect()
+    }
+
     /// What is served, and which addresses that have left are still in use.
     pub fn report(&self) -> GatewayReport {
         self.departed.lock().report()
@@ -199,7 +204,7 @@ impl Endpoints {
         let mut refreshed = tokio::time::Instant::now();
         loop {
             sweep.tick().await;
-            let endpoints: Vec<_> = self.map.iter().map(|entry| Arc::clone(&entry)).collect();
+            let endpoints = self.all();
             for endpoint in &endpoints {
                 endpoint.pool.sweep();
             }

@@ -12,6 +12,7 @@ use serde::Serialize;
 use crate::balance::{Pace, Standing, Work};
 use crate::health::{Health, is_out};
 use crate::limit::Concurrency;
+use crate::metrics::Times;
 use crate::watch::Shown;
 
 use super::watched::{Reported, Watched};
@@ -25,6 +26,9 @@ pub struct Load {
     pub pace: Pace,
     pub health: Health,
     pub concurrency: Concurrency,
+    /// How soon it began to answer, and how long it was silent in streams: of all time, for a scrape.
+    pub first_bytes: Times,
+    pub gaps: Times,
     /// What is known of it beside its requests.
     pub watched: Watched,
 }

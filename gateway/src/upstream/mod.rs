@@ -13,6 +13,7 @@ pub mod load;
 pub mod places;
 pub mod pool;
 pub mod roots;
+pub mod series;
 pub mod watched;
 
 pub use connect::{ConnectError, Connection, Connector};

@@ -29,6 +29,7 @@ mod hygiene;
 mod leaving;
 mod limits;
 mod local_only;
+mod metrics;
 mod names;
 mod pinned;
 mod places;

@@ -97,6 +97,19 @@ impl Relay<'_, '_> {
         }
     }
 
+    /// The same, and in a stream how long it was silent; not while its client kept it from being read.
+    pub(super) fn on_more_data(&mut self) {
+        if !self.awaits_body
+            && let Some(trial) = self.plan.trial
+            && self.reply.as_ref().is_some_and(|reply| reply.is_stream)
+            && self.clock.unblocked <= self.clock.up_read
+        {
+            let silence = self.clock.now().saturating_duration_since(self.clock.up_read);
+            trial.paused(silence, &mut self.pauses);
+        }
+        self.on_first_data();
+    }
+
     pub(super) fn on_data(&mut self) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
         if let Some(end) = self.feed() {
