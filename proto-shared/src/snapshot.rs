@@ -85,7 +85,7 @@ impl ProviderRoute {
     }
 }
 
-/// Where a server of one's own says how it is. What is not given is tried out.
+/// Where a server of one's own says how it is, from the root of its host. What is not given is tried out.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Watch {
@@ -95,6 +95,17 @@ pub struct Watch {
     /// A page of metrics, as Prometheus reads it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub metrics_path: Option<String>,
+}
+
+impl Watch {
+    /// What it does not say is as `other` has it.
+    pub fn or(self, other: &Self) -> Self {
+        let Self { health_path, metrics_path } = other;
+        Self {
+            health_path: self.health_path.or_else(|| health_path.clone()),
+            metrics_path: self.metrics_path.or_else(|| metrics_path.clone()),
+        }
+    }
 }
 
 /// Who says where a provider is. What the registry runs itself may be on a private address, whatever the egress
@@ -178,6 +189,9 @@ pub struct ModelRoute {
     /// Whether a stream whose server died goes on at another address: its providers can continue a last message.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resume: bool,
+    /// The same at addresses of which a gateway has learned that they can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resume_where_known: bool,
 }
 
 /// What keeps the requests for a model from hosted providers.

@@ -42,7 +42,7 @@ pub enum Applied {
 
 impl DeclaredProvider {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 20] = [
+    pub const FIELDS: [&str; 22] = [
         "name",
         "project",
         "description",
@@ -63,6 +63,8 @@ impl DeclaredProvider {
         "num_concurrent_requests",
         "chat_traits",
         "locality",
+        "health_path",
+        "metrics_path",
     ];
 
     /// Reads what the API would take to create it.

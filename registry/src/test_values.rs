@@ -1,6 +1,6 @@
 //! Small valid values for unit tests.
 
-use proto_shared::snapshot::{Replay, UpstreamTimeouts};
+use proto_shared::snapshot::{Replay, UpstreamTimeouts, Watch};
 use proto_shared::{Backend, HostUrl, WorkspaceName};
 
 use crate::domain::ProviderSpec;
@@ -27,5 +27,6 @@ pub fn provider_spec(host_url: &str) -> ProviderSpec {
         preset: None,
         backend: Backend::default(),
         locality: None,
+        watch: Watch::default(),
     }
 }

@@ -133,6 +133,9 @@ impl Errand<'_, '_> {
                 seats.leave_out(seat.arm);
                 continue;
             }
+            if self.resume.as_ref().is_some_and(|resume| !resume.admits_address(seat.replica)) {
+                continue;
+            }
             let admitted = self.take_place(candidate.provider, &mut place).await;
             self.context.routed(self.asks.kind, candidate.provider, choice.model());
             let admission = match admitted {

@@ -12,7 +12,11 @@ use super::reply::{Reply, is_encoded, is_event_stream};
 use super::up::ReplyParts;
 use crate::dialect::Operation;
 use crate::refusal::Refusal;
-use crate::resume::{AtCut, CONTINUATIONS_MAX, Misfit, REQUEST_BYTES_MAX, Resumable, ResumableStream};
+use crate::resume::{
+    AtCut, CONTINUATIONS_MAX, Misfit, REQUEST_BYTES_MAX, Resumable, ResumableStream, Resume,
+};
+use crate::route::Replica;
+use crate::watch::Continues;
 
 pub struct Resumption {
     question: Bytes,
@@ -23,6 +27,10 @@ pub struct Resumption {
     served: Option<Bytes>,
     /// How often it has gone on, or was to.
     continuations: u32,
+    /// Where it may.
+    policy: Resume,
+    /// Whoever goes on has a text to go on from.
+    has_text: bool,
 }
 
 enum Stage {
@@ -40,7 +48,7 @@ impl Resumption {
     /// `None`: the model says nothing of it, or the request is none that can go on elsewhere.
     pub fn of(forward: &Forward<'_>, choice: &Choice) -> Option<Self> {
         let (Choice::Model(entry), Body::Json(question, _)) = (choice, &forward.body) else { return None };
-        let asks = entry.resume && forward.operation == Operation::ChatCompletions;
+        let asks = entry.resume != Resume::Off && forward.operation == Operation::ChatCompletions;
         if !asks || question.len() > REQUEST_BYTES_MAX {
             return None;
         }
@@ -53,6 +61,8 @@ impl Resumption {
             stage: Stage::Asked,
             served: None,
             continuations: 0,
+            policy: entry.resume,
+            has_text: false,
         })
     }
 
@@ -65,6 +75,12 @@ impl Resumption {
             && (provider.local || provider.replay_safe)
             && !provider.backend.uses_reasoning_parser
             && Resumable::admits_extra(provider.extra_body.as_ref())
+    }
+
+    /// Whether the answer may go on at this address of a candidate. It may begin at any.
+    pub fn admits_address(&self, replica: &Replica) -> bool {
+        let is_known = || replica.endpoint.load.watched.continues() == Continues::Yes;
+        !self.has_text || self.policy == Resume::Promised || is_known()
     }
 
     /// The request for the answer, or for the rest of it.
@@ -133,7 +149,9 @@ impl Resumption {
         if at_cut != AtCut::GoesOn {
             return at_cut;
         }
-        let rest = self.resumable.rest(&self.question, &self.stream.so_far());
+        let so_far = self.stream.so_far();
+        self.has_text = !so_far.text.is_empty();
+        let rest = self.resumable.rest(&self.question, &so_far);
         let Some(rest) = rest.filter(|_| self.continuations < CONTINUATIONS_MAX) else { return AtCut::Lost };
         self.continuations += 1;
         self.stage = Stage::Cut(rest);

@@ -17,6 +17,7 @@ use crate::metrics::Kept;
 use crate::random::random;
 use crate::upstream::{ConnectError, Endpoint};
 use crate::uptime::now_ms;
+use crate::watch::Continues;
 
 pub struct Trial<'a> {
     endpoint: &'a Endpoint,
@@ -115,6 +116,11 @@ impl<'a> Trial<'a> {
     /// The answer had begun, and did not go on to its end.
     pub fn broke_off(&self) {
         self.tell(Ended::AnswerCut.event());
+    }
+
+    /// It did not go on with a text that it was told to continue.
+    pub fn began_anew(&self) {
+        self.endpoint.load.watched.learned(Continues::No);
     }
 
     /// What is told after the first is no longer about whether the address is back.

@@ -8,15 +8,25 @@ pub const WHOLE_REPEAT_BYTES_MIN: usize = 8;
 /// A continuation that begins with so much of the text so far has begun anew, whatever follows.
 pub const REPEAT_BYTES_MIN: usize = 32;
 
+/// How a reasoning model opens, when its server takes its reasoning for text.
+pub const REASONING_OPENING: &str = "<think>";
+
 /// The beginning of a continuation.
 #[derive(Debug)]
 pub struct Fit {
     /// White space at the end of the text so far that the rest is to say again.
     gap: String,
-    /// The first bytes of the text so far.
-    beginning: String,
-    /// How much of it was said again; `None`: the continuation has gone on to something else.
-    repeated: Option<usize>,
+    /// What only a new beginning would begin with.
+    openings: [Opening; 2],
+}
+
+/// Words that a continuation must not begin with, white space before them aside.
+#[derive(Debug)]
+struct Opening {
+    words: String,
+    /// How much of them was said; `None`: the continuation has gone on to something else.
+    said: Option<usize>,
+    means: Misfit,
 }
 
 impl Fit {
@@ -25,8 +35,15 @@ impl Fit {
         let said = said.trim_start();
         let end = (REPEAT_BYTES_MIN..said.len()).find(|at| said.is_char_boundary(*at)).unwrap_or(said.len());
         let beginning = said.get(..end).unwrap_or_default();
-        let repeated = (beginning.len() >= WHOLE_REPEAT_BYTES_MIN).then_some(0);
-        Self { gap: gap.to_owned(), beginning: beginning.to_owned(), repeated }
+        let is_telling = beginning.len() >= WHOLE_REPEAT_BYTES_MIN;
+        let repeats = Opening {
+            words: beginning.to_owned(),
+            said: is_telling.then_some(0),
+            means: Misfit::SaysItAgain,
+        };
+        let thinks =
+            Opening { words: REASONING_OPENING.to_owned(), said: Some(0), means: Misfit::BeginsAnew };
+        Self { gap: gap.to_owned(), openings: [repeats, thinks] }
     }
 
     /// What of `text` is new.
@@ -38,30 +55,33 @@ impl Fit {
             self.gap.drain(..again);
         } else {
             self.gap.clear();
-            self.compare(new)?;
+            self.openings.iter_mut().try_for_each(|opening| opening.compare(new))?;
         }
         Ok(new)
     }
 
-    fn compare(&mut self, new: &str) -> Result<(), Misfit> {
-        let Some(repeated) = self.repeated else { return Ok(()) };
-        let old = self.beginning.get(repeated..).unwrap_or_default();
-        let same = new.bytes().zip(old.bytes()).take_while(|(new, old)| new == old).count();
-        if repeated + same == self.beginning.len() {
-            return Err(Misfit::SaysItAgain);
-        }
-        self.repeated = (same == new.len()).then_some(repeated + same);
-        Ok(())
-    }
-
-    /// Whether what came so far may still turn out to be the text so far.
+    /// Whether what came so far may still turn out to be a new beginning.
     pub fn is_open(&self) -> bool {
-        self.repeated.is_some()
+        self.openings.iter().any(|opening| opening.said.is_some())
     }
 
     /// The stream is over: what came was all.
     pub fn close(&mut self) {
-        self.repeated = None;
+        self.openings.iter_mut().for_each(|opening| opening.said = None);
+    }
+}
+
+impl Opening {
+    fn compare(&mut self, new: &str) -> Result<(), Misfit> {
+        let Some(said) = self.said else { return Ok(()) };
+        let new = if said == 0 { new.trim_start() } else { new };
+        let words = self.words.get(said..).unwrap_or_default();
+        let same = new.bytes().zip(words.bytes()).take_while(|(new, old)| new == old).count();
+        if said + same == self.words.len() {
+            return Err(self.means);
+        }
+        self.said = (same == new.len()).then_some(said + same);
+        Ok(())
     }
 }
 
@@ -95,6 +115,27 @@ mod tests {
             assert_eq!(joined, Err(Misfit::SaysItAgain), "cut at {at}");
         }
         assert_eq!(Fit::new("You said: ").join("You said: hi"), Err(Misfit::SaysItAgain));
+    }
+
+    #[test]
+    fn who_begins_anew_is_noticed_behind_white_space() {
+        for before in ["\n", " ", "\u{2003}\n\n"] {
+            let mut fit = Fit::new("You said: ");
+            assert!(fit.join(before).is_ok() && fit.is_open());
+            assert_eq!(fit.join("You said: hi"), Err(Misfit::SaysItAgain));
+            assert_eq!(Fit::new("You said").join(&format!("{before}You said")), Err(Misfit::SaysItAgain));
+        }
+    }
+
+    #[test]
+    fn who_begins_to_think_begins_anew() {
+        for text in ["1", "The quick brown fox jumps over the lazy dog"] {
+            let mut fit = Fit::new(text);
+            assert!(fit.join("\n<thi").is_ok() && fit.is_open());
+            assert_eq!(fit.join("nk>"), Err(Misfit::BeginsAnew));
+            let mut fit = Fit::new(text);
+            assert!(fit.join("<thin ice>").is_ok() && !fit.is_open());
+        }
     }
 
     #[test]

@@ -6,9 +6,11 @@
 //! counted them: what the first server said is part of the second one's prompt, and moves to the completion.
 //!
 //! How it goes on: the text so far becomes the last message, and `continue_final_message` asks for the rest of it. That
-//! is the vLLM family's word for it. Whoever lets a model resume says that its providers know it: a server that
-//! ignores it begins anew, which is noticed when it says a good part of the same again ([`Misfit::SaysItAgain`]).
-//! It is not cut away then: an answer may repeat itself, and nothing tells both apart.
+//! is the vLLM family's word for it. Who knows it is promised by the model's owner, or learned from what the server
+//! says of its API ([`Resume`]). A server that ignores it begins anew, which is noticed when it says a good part of the
+//! same again ([`Misfit::SaysItAgain`]) or begins to think ([`Misfit::BeginsAnew`]). Nothing is cut away then: an answer
+//! may repeat itself, and nothing tells both apart. What can't be noticed: who begins anew in other words, or says
+//! nothing more and ends. So who was caught once is not asked again.
 //!
 //! White space at the end of the text is not sent, because chat templates trim it; the rest says it again, and that
 //! is left out. Tokens of a stream that does not tell them are counted by its pieces, which may be too few: then a
@@ -41,15 +43,46 @@ pub const REQUEST_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// How often one answer goes on elsewhere.
 pub const CONTINUATIONS_MAX: u32 = 3;
 
+/// Whether the streams of a model go on elsewhere.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Resume {
+    #[default]
+    Off,
+    /// At addresses of which it was learned that they can.
+    WhereKnown,
+    /// Its owner says that all can.
+    Promised,
+}
+
+impl Resume {
+    /// As snapshots have it. A promise goes before.
+    pub fn told(promised: bool, where_known: bool) -> Self {
+        match (promised, where_known) {
+            (true, _) => Self::Promised,
+            (false, true) => Self::WhereKnown,
+            (false, false) => Self::Off,
+        }
+    }
+}
+
 /// Why a continuation can't be joined to what the client has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misfit {
     #[error("the server that should go on says the same again")]
     SaysItAgain,
+    #[error("the server that should go on begins to think, as at the beginning of an answer")]
+    BeginsAnew,
     #[error("the server that should go on sends what is no plain text")]
     NotText,
     #[error("an event of the stream is over {EVENT_BYTES_MAX} bytes")]
     EventTooLong,
+}
+
+impl Misfit {
+    /// Whether it shows that the server does not go on with what it is told.
+    pub fn shows_a_new_beginning(self) -> bool {
+        matches!(self, Self::SaysItAgain | Self::BeginsAnew)
+    }
 }
 
 #[cfg(test)]

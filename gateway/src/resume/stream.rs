@@ -7,10 +7,8 @@ use bytes::{Bytes, BytesMut};
 use super::chunk::Chunk;
 use super::continued::{Continued, Part};
 use super::events::{self, WholeEvents};
+use super::fit::REASONING_OPENING;
 use super::{Misfit, TEXT_BYTES_MAX};
-
-/// How a reasoning model opens, when its server takes its reasoning for text.
-const REASONING_OPENING: &str = "<think>";
 
 /// A chat stream on its way to the client, in whole events.
 #[derive(Debug)]

@@ -12,6 +12,7 @@ use super::provider::{Provider, ProviderError, arm, json_string};
 use crate::balance::{Arm, Plan, Sought};
 use crate::body::ModelRewrite;
 use crate::metrics::ModelTokens;
+use crate::resume::Resume;
 use crate::upstream::endpoint::Endpoints;
 
 /// Immutable once built.
@@ -49,7 +50,7 @@ pub struct ModelEntry {
     /// Why none of its candidates is hosted.
     pub local_only: Option<LocalOnly>,
     /// A stream whose server died goes on at another address.
-    pub resume: bool,
+    pub resume: Resume,
     /// Which address of which candidate is next.
     pub plan: Plan,
     /// What that depends on, beside the candidates.
@@ -141,7 +142,7 @@ impl RouteTable {
                 created: route.created,
                 middleware: route.middleware.clone().into(),
                 local_only: route.local_only.clone(),
-                resume: route.resume,
+                resume: Resume::told(route.resume, route.resume_where_known),
             });
             let workspace = workspaces.entry(route.workspace.as_str().into()).or_default();
             // Of two that claim an id, the older has it: it comes later.

@@ -3,10 +3,10 @@
 //! Written off the request path; read on it by one atomic look. What is too old, or was never said, is as if it
 //! were not there.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
 use crate::health::{Finding, Probed, Verdict};
-use crate::watch::Report;
+use crate::watch::{Continues, Report};
 
 /// A report is believed for so long.
 pub const REPORT_AGE_MAX_MS: u32 = 5_000;
@@ -21,6 +21,8 @@ pub struct Watched {
     load: AtomicU64,
     /// 16 bits of our own requests at that time, 16 of cache use.
     beside: AtomicU64,
+    /// [`Continues`]: zero for not known, one for yes.
+    continues: AtomicU8,
 }
 
 /// A back end's report as it is remembered.
@@ -61,7 +63,11 @@ impl Watched {
         let before = Probed::unpack(before);
         let after = before.after(finding, now_s);
         match (before.is_down(), after.verdict) {
-            (false, Verdict::Down(_)) => Some(Turned::Down),
+            (false, Verdict::Down(_)) => {
+                // What comes back may be another server.
+                self.learned(Continues::Unknown);
+                Some(Turned::Down)
+            }
             (true, Verdict::Up) => Some(Turned::Up),
             _ => None,
         }
@@ -101,6 +107,24 @@ impl Watched {
         }
     }
 
+    /// Whether it can go on with the last message of a chat.
+    pub fn continues(&self) -> Continues {
+        match self.continues.load(Ordering::Relaxed) {
+            0 => Continues::Unknown,
+            1 => Continues::Yes,
+            _ => Continues::No,
+        }
+    }
+
+    pub fn learned(&self, continues: Continues) {
+        let word = match continues {
+            Continues::Unknown => 0,
+            Continues::Yes => 1,
+            Continues::No => 2,
+        };
+        self.continues.store(word, Ordering::Relaxed);
+    }
+
     /// There is nothing there that a probe could ask for.
     pub fn unprobed(&self) {
         self.probed.store(0, Ordering::Release);
@@ -110,6 +134,7 @@ impl Watched {
     pub fn forget(&self) {
         self.unprobed();
         self.load.store(0, Ordering::Release);
+        self.learned(Continues::Unknown);
     }
 }
 
@@ -173,5 +198,17 @@ mod tests {
         assert_eq!(turns.iter().flatten().collect::<Vec<_>>(), [&Turned::Up]);
         watched.forget();
         assert_eq!(watched.probed(), Probed::UNKNOWN);
+    }
+
+    #[test]
+    fn what_it_can_do_is_learned_anew_after_it_was_down() {
+        let watched = Watched::default();
+        for continues in [Continues::Yes, Continues::No] {
+            watched.learned(continues);
+            (0..UP_AFTER).for_each(|_| _ = watched.found(Finding::Up, 0));
+            assert_eq!(watched.continues(), continues);
+            (0..DOWN_AFTER).for_each(|_| _ = watched.found(Finding::Down(Why::Refused), 0));
+            assert_eq!(watched.continues(), Continues::Unknown);
+        }
     }
 }

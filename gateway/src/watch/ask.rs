@@ -1,13 +1,15 @@
-//! One question to one address: `GET`, on a connection of its own, to the end of the answer.
+//! One question to one address: `GET`, on a connection of its own, to the end of the answer or of what is wanted of it.
 //!
 //! A connection that stood idle would prove less: those are kept alive by servers that take no new ones.
 
+use std::ops::ControlFlow;
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, HOST, USER_AGENT};
 use http::{HeaderValue, Request, StatusCode};
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use pingora::protocols::Stream;
@@ -45,11 +47,37 @@ pub async fn get(
     bytes_max: usize,
     timeout: Duration,
 ) -> Result<Answer, NoAnswer> {
+    let mut body = BytesMut::new();
+    let keep = |piece: &[u8]| {
+        body.extend_from_slice(piece);
+        ControlFlow::Continue(())
+    };
+    let Heard { status, is_whole } = hear(connector, target, path, bytes_max, timeout, keep).await?;
+    Ok(Answer { status, body: is_whole.then(|| body.freeze()) })
+}
+
+/// An answer whose body was shown to somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Heard {
+    pub status: StatusCode,
+    /// To its end, within its limit.
+    pub is_whole: bool,
+}
+
+/// Shows the body of an answer piece by piece, until who looks at it has seen enough.
+pub async fn hear(
+    connector: &Connector,
+    target: &Target,
+    path: &str,
+    bytes_max: usize,
+    timeout: Duration,
+    see: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Result<Heard, NoAnswer> {
     const BROKEN: NoAnswer = NoAnswer::Theirs(Why::Broken);
     let asking = async {
         let request = request(target, path).ok_or(BROKEN)?;
         match connector.connect(&target.endpoint, ALPN::H1).await.map_err(|error| not_connected(&error))? {
-            Connection::H1 { stream, .. } => exchange(stream, request, bytes_max).await.ok_or(BROKEN),
+            Connection::H1 { stream, .. } => exchange(stream, request, bytes_max, see).await.ok_or(BROKEN),
             // It was not offered.
             Connection::H2 { .. } => Err(BROKEN),
         }
@@ -67,14 +95,19 @@ fn request(target: &Target, path: &str) -> Option<Request<Empty<Bytes>>> {
     Some(request)
 }
 
-async fn exchange(stream: Stream, request: Request<Empty<Bytes>>, bytes_max: usize) -> Option<Answer> {
+async fn exchange(
+    stream: Stream,
+    request: Request<Empty<Bytes>>,
+    bytes_max: usize,
+    see: impl FnMut(&[u8]) -> ControlFlow<()>,
+) -> Option<Heard> {
     let connecting = http1::Builder::new().max_buf_size(HEAD_BYTES_MAX).handshake(TokioIo::new(stream));
     let (mut sender, connection) = connecting.await.ok()?;
     let talk = async {
         let answer = sender.send_request(request).await.ok()?;
         let status = answer.status();
-        let body = Limited::new(answer.into_body(), bytes_max).collect().await.ok();
-        Some(Answer { status, body: body.map(|body| body.to_bytes()) })
+        let is_whole = show(answer.into_body(), bytes_max, see).await;
+        Some(Heard { status, is_whole })
     };
     let driving = async {
         // How it ended is seen by who talks.
@@ -84,6 +117,24 @@ async fn exchange(stream: Stream, request: Request<Empty<Bytes>>, bytes_max: usi
     tokio::select! {
         answer = talk => answer,
         () = driving => None,
+    }
+}
+
+/// Gives whether all of it was shown.
+async fn show(mut body: Incoming, bytes_max: usize, mut see: impl FnMut(&[u8]) -> ControlFlow<()>) -> bool {
+    let mut left = bytes_max;
+    loop {
+        let frame = match body.frame().await {
+            None => return true,
+            Some(Err(_)) => return false,
+            Some(Ok(frame)) => frame,
+        };
+        let Some(piece) = frame.data_ref() else { continue };
+        let Some(rest) = left.checked_sub(piece.len()) else { return false };
+        left = rest;
+        if see(piece).is_break() {
+            return false;
+        }
     }
 }
 

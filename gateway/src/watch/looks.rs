@@ -1,4 +1,4 @@
-//! The two tasks of one address: its probes, and its reports.
+//! The tasks of one address: its probes, its reports, and learning what it can do.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,8 +8,9 @@ use http::StatusCode;
 use tokio::sync::Semaphore;
 
 use super::ask::{self, Answer, NoAnswer};
+use super::schema::{Continues, Schema};
 use super::targets::Target;
-use super::trail::{Trail, spaced};
+use super::trail::{self, Trail, spaced};
 use super::{WatchLimits, report};
 use crate::engine::app::App;
 use crate::health::{Finding, Verdict, Why};
@@ -26,6 +27,7 @@ pub struct Looks {
     up: Semaphore,
     in_doubt: Semaphore,
     reports: Semaphore,
+    lessons: Semaphore,
     /// How many addresses are looked at.
     asked: AtomicUsize,
 }
@@ -33,7 +35,14 @@ pub struct Looks {
 impl Looks {
     pub fn new(app: Arc<App>) -> Self {
         let places = || Semaphore::new(app.limits.watch.concurrent_max.max(1));
-        Self { up: places(), in_doubt: places(), reports: places(), asked: AtomicUsize::new(0), app }
+        Self {
+            up: places(),
+            in_doubt: places(),
+            reports: places(),
+            lessons: places(),
+            asked: AtomicUsize::new(0),
+            app,
+        }
     }
 
     /// So many addresses are looked at from now on.
@@ -104,6 +113,38 @@ impl Looks {
                 tracing::warn!(%provider, %url, %why, "the address is down: others are asked while there are some");
             }
             None => {}
+        }
+    }
+
+    /// Asks an address what it can do: once, and again after it was down. For as long as the task lives.
+    pub async fn learn(self: Arc<Self>, target: Arc<Target>) {
+        let watched = &target.endpoint.load.watched;
+        let path = trail::schema(&target.endpoint.url);
+        let mut failures = 0u32;
+        loop {
+            // After the first probe, if that is as quick as it should be.
+            let usual =
+                self.spaced(self.limits().probe_interval).saturating_mul(2u32.saturating_pow(failures));
+            tokio::time::sleep(jittered(usual.min(self.limits().rest_max))).await;
+            if watched.probed().is_down() {
+                failures = 0;
+            } else if watched.continues() == Continues::Unknown {
+                let Ok(_place) = self.lessons.acquire().await else { return };
+                watched.learned(self.ask_schema(&target, &path).await);
+                failures = failures.saturating_add(1);
+            }
+        }
+    }
+
+    async fn ask_schema(&self, target: &Target, path: &str) -> Continues {
+        let (connector, limits) = (&self.app.connector, self.limits());
+        let mut schema = Schema::default();
+        let see = |piece: &[u8]| schema.feed(piece);
+        let heard =
+            ask::hear(connector, target, path, limits.schema_bytes_max, limits.probe_timeout, see).await;
+        match heard {
+            Ok(heard) if heard.status == StatusCode::OK => schema.says(),
+            _ => Continues::Unknown,
         }
     }
 

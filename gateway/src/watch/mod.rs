@@ -2,15 +2,17 @@
 //!
 //! What must stay true:
 //! - No request waits for any of it: what is found goes into atomic numbers of the address ([`crate::upstream`]).
-//! - Only free paths are asked: health, metrics, and the list of models. Hosted providers are asked nothing.
+//! - Only free paths are asked: health, metrics, the list of models, and what the API is. Hosted providers are asked
+//!   nothing.
 //! - One that hangs delays no other: each question ends in time, and what fails has places of its own.
 //! - What was found outlives tables; when nobody looks at an address any more, it is forgotten.
 //!
-//! [`report`](read), `trail` and `targets` are pure.
+//! [`report`](read), `schema`, `trail` and `targets` are pure.
 
 mod ask;
 mod looks;
 mod report;
+mod schema;
 mod shown;
 mod targets;
 mod trail;
@@ -24,6 +26,7 @@ use tokio::task::JoinSet;
 use crate::engine::app::App;
 use looks::Looks;
 pub use report::{Report, read};
+pub use schema::Continues;
 pub use shown::Shown;
 use targets::{Key, Target};
 
@@ -41,6 +44,8 @@ pub struct WatchLimits {
     pub report_timeout: Duration,
     /// Longest report that is read.
     pub report_bytes_max: usize,
+    /// Longest description of an API that is read.
+    pub schema_bytes_max: usize,
     /// The longest pause between two questions to an address that has no path for them.
     pub rest_max: Duration,
     /// The longest pause between two reports of one that did not give the last.
@@ -64,6 +69,7 @@ impl Default for WatchLimits {
             report_interval: Duration::from_secs(1),
             report_timeout: Duration::from_secs(1),
             report_bytes_max: 1024 * 1024,
+            schema_bytes_max: 4 * 1024 * 1024,
             rest_max: Duration::from_secs(300),
             failed_rest_max: Duration::from_secs(5),
             concurrent_max: 64,
@@ -124,6 +130,9 @@ impl Watching {
             let (target, mut tasks) = (Arc::new(target), JoinSet::new());
             tasks.spawn(Arc::clone(&self.looks).probe(Arc::clone(&target)));
             tasks.spawn(Arc::clone(&self.looks).follow_load(Arc::clone(&target)));
+            if target.is_to_learn {
+                tasks.spawn(Arc::clone(&self.looks).learn(Arc::clone(&target)));
+            }
             self.under_way.insert(key, Watched { target, tasks });
         }
     }

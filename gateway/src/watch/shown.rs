@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use crate::health::{Phase, State, Verdict};
 use crate::upstream::watched::Watched;
+use crate::watch::Continues;
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Shown {
@@ -19,6 +20,9 @@ pub struct Shown {
     /// What it said itself, when that was not long ago.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reported: Option<ShownReport>,
+    /// Whether it can continue a last message, `yes` or `no`; absent: that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub continues: Option<&'static str>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -57,6 +61,9 @@ impl Shown {
                 cache_use: reported.report.cache_permille.map(|permille| f64::from(permille) / 1_000.0),
                 age_ms: reported.age_ms,
             }),
+            continues: Some(watched.continues())
+                .filter(|known| *known != Continues::Unknown)
+                .map(Continues::label),
         }
     }
 }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::{HeaderName, HeaderValue};
 use proto_shared::snapshot::Watch;
 
+use crate::resume::Resume;
 use crate::route::{Provider, Replica, RouteTable};
 use crate::upstream::Endpoint;
 
@@ -18,17 +19,20 @@ pub struct Target {
     /// As on every request: the key may be wanted for metrics too.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub watch: Watch,
+    /// Whether it matters what it can do: a model of it goes on where that is known.
+    pub is_to_learn: bool,
 }
 
 /// Provider and address: outlives tables and time limits.
 pub type Key = (Box<str>, Box<str>);
 
 impl Target {
-    fn new(provider: &Provider, watch: &Watch, replica: &Replica) -> Self {
+    fn new(provider: &Provider, watch: &Watch, replica: &Replica, is_to_learn: bool) -> Self {
         Self {
             endpoint: Arc::clone(&replica.endpoint),
             headers: provider.fixed_headers.clone(),
             watch: watch.clone(),
+            is_to_learn,
         }
     }
 
@@ -37,6 +41,7 @@ impl Target {
         Arc::ptr_eq(&self.endpoint, &other.endpoint)
             && self.watch == other.watch
             && self.headers == other.headers
+            && self.is_to_learn == other.is_to_learn
     }
 }
 
@@ -49,12 +54,13 @@ pub fn of(table: &RouteTable, max: usize) -> BTreeMap<Key, Target> {
     for workspace in table.workspaces() {
         let alone = workspace.providers.iter().filter_map(|(_, provider)| provider.as_ref().ok());
         for provider in alone.filter(|provider| provider.replicas.len() > 1) {
-            add(&mut targets, provider);
+            add(&mut targets, provider, false);
         }
         for model in &workspace.models {
             let addresses: usize = model.candidates.iter().map(|by| by.provider.replicas.len()).sum();
             if addresses > 1 {
-                model.candidates.iter().for_each(|by| add(&mut targets, &by.provider));
+                let is_to_learn = model.resume == Resume::WhereKnown;
+                model.candidates.iter().for_each(|by| add(&mut targets, &by.provider, is_to_learn));
             }
         }
     }
@@ -67,11 +73,12 @@ pub fn of(table: &RouteTable, max: usize) -> BTreeMap<Key, Target> {
     targets
 }
 
-fn add(targets: &mut BTreeMap<Key, Target>, provider: &Provider) {
+fn add(targets: &mut BTreeMap<Key, Target>, provider: &Provider, is_to_learn: bool) {
     let Some(watch) = &provider.watch else { return };
     for replica in &provider.replicas {
         let key = (provider.label.clone(), replica.url().as_str().into());
-        targets.entry(key).or_insert_with(|| Target::new(provider, watch, replica));
+        let target = targets.entry(key).or_insert_with(|| Target::new(provider, watch, replica, false));
+        target.is_to_learn |= is_to_learn;
     }
 }
 

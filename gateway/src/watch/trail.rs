@@ -67,6 +67,11 @@ impl Trail {
     }
 }
 
+/// Where a server describes its API.
+pub fn schema(url: &HostUrl) -> String {
+    at(url, "openapi.json")
+}
+
 /// The path on the back end: what is not part of the API is beside its root, not below.
 fn at(url: &HostUrl, tail: &str) -> String {
     if tail.starts_with("v1/") {

@@ -1,9 +1,10 @@
 //! Streams whose server dies and that go on at another: the client sees one stream, or the error event.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use nim_sim::{Sim, SimOptions};
-use proto_shared::snapshot::Replay;
+use proto_shared::snapshot::{Replay, Watch};
 use proto_shared::{HostUrl, ProviderRoute};
 use serde_json::{Value, json};
 
@@ -62,6 +63,117 @@ fn told(reply: &Reply) -> (String, Value, Value) {
     assert_eq!(finishes.len(), 1);
     let said = choices.iter().filter_map(|choice| choice["delta"]["content"].as_str()).collect();
     (said, finishes[0].clone(), chunks.last().unwrap()["usage"].clone())
+}
+
+/// The same, at those of which it is learned that they can, as soon as `knows` says so of what is shown of both.
+async fn learning(dying: &Sim, other: &Sim, knows: impl Fn([&Value; 2]) -> bool) -> World {
+    let routes = fleet(&dying.url(), &other.url()).but(|model| {
+        (model.resume, model.resume_where_known) = (false, true);
+    });
+    let routes = routes.each_provider(|provider| provider.watch = Some(Watch::default()));
+    let world = World::limited(routes, |limits| {
+        limits.watch.probe_interval = Duration::from_millis(10);
+        limits.watch.doubt_interval = Duration::from_millis(10);
+        limits.watch.table_interval = Duration::from_millis(10);
+        limits.watch.rest_max = Duration::from_millis(20);
+    })
+    .await;
+    until_explained(&world, |shown| knows([&shown[0], &shown[1]])).await;
+    world
+}
+
+/// What is explained of the address of each candidate.
+async fn until_explained(world: &World, holds: impl Fn(&[Value]) -> bool) {
+    let target = format!("/explain?path={OPENAI}{CHAT}&model=m1");
+    let looking = async {
+        loop {
+            let reply = RawClient::connect(world.admin).await.ask(&Ask::get(&target)).await;
+            let explained: Value = serde_json::from_slice(&reply.body).unwrap();
+            let all = explained["candidates"].as_array().unwrap().iter();
+            let shown: Vec<Value> = all.map(|candidate| candidate["replicas"][0].clone()).collect();
+            if holds(&shown) {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within("it is explained", looking).await;
+}
+
+fn asked_for_schema(sim: &Sim) -> usize {
+    sim.requests().iter().filter(|request| request.target == "/openapi.json").count()
+}
+
+#[tokio::test]
+async fn a_stream_goes_on_at_a_server_that_says_that_it_can_and_says_so_once() {
+    let (dying, healthy) = (sim().await, sim().await);
+    let world = learning(&dying, &healthy, |both| both.iter().all(|at| at["continues"] == "yes")).await;
+    dying.set_fault("cut-after=9000,path=/v1/chat").unwrap();
+    let (said, ..) = told(&ask(&world, question(json!({}))).await);
+    assert!(said.ends_with("w198 w199"));
+    let probes = || healthy.requests().iter().filter(|request| request.target == "/v1/health/ready").count();
+    let before = probes();
+    eventually("it is probed on", || probes() > before + 20).await;
+    assert_eq!(asked_for_schema(&healthy), 1);
+}
+
+#[tokio::test]
+async fn a_stream_ends_in_the_error_event_where_nobody_is_known_to_continue() {
+    let (dying, other) = (sim().await, sim().await);
+    other.set_fault("no-continue").unwrap();
+    let world = learning(&dying, &other, |both| both[1]["continues"] == "no").await;
+    dying.set_fault("cut-after=9000,path=/v1/chat").unwrap();
+    let before = other.requests().iter().filter(|request| request.method == "POST").count();
+    assert_cut(&ask(&world, question(json!({}))).await);
+    other.set_fault("status=404,path=/openapi.json").unwrap();
+    let silent = learning(&sim().await, &other, |both| both[0]["continues"] == "yes").await;
+    eventually("it is asked again", || asked_for_schema(&other) > 3).await;
+    until_explained(&silent, |shown| shown[1]["state"] == "up" && shown[1].get("continues").is_none()).await;
+    let posts = || other.requests().iter().filter(|request| request.method == "POST").count();
+    assert_eq!(posts(), before, "it got no request that it does not understand");
+}
+
+#[tokio::test]
+async fn where_nothing_was_said_yet_anybody_may_begin_again() {
+    let (dying, other) = (sim().await, sim().await);
+    other.set_fault("no-continue").unwrap();
+    let world = learning(&dying, &other, |both| both[1]["continues"] == "no").await;
+    dying.set_fault("cut-after=1,path=/v1/chat").unwrap();
+    assert!(told(&ask(&world, question(json!({}))).await).0.ends_with("w198 w199"));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_back_is_asked_again_what_it_can_do() {
+    let (dying, other) = (sim().await, sim().await);
+    let world = learning(&dying, &other, |both| both[1]["continues"] == "yes").await;
+    other.set_fault("refuse").unwrap();
+    until_explained(&world, |shown| shown[1]["state"] == "down" && shown[1].get("continues").is_none()).await;
+    other.set_fault("no-continue").unwrap();
+    until_explained(&world, |shown| shown[1]["state"] == "up" && shown[1]["continues"] == "no").await;
+}
+
+#[tokio::test]
+async fn who_says_that_it_can_and_begins_anew_is_noticed_and_not_asked_again() {
+    let (dying, liar) = (sim().await, sim().await);
+    let world = learning(&dying, &liar, |both| both[1]["continues"] == "yes").await;
+    dying.set_fault("cut-after=9000,path=/v1/chat").unwrap();
+    liar.set_fault("no-continue,path=/v1/chat").unwrap();
+    let posts = || liar.requests().iter().filter(|request| request.method == "POST").count();
+    assert_cut(&ask(&world, question(json!({}))).await);
+    assert_eq!(posts(), 1);
+    until_explained(&world, |shown| shown[1]["continues"] == "no").await;
+    assert_cut(&ask(&world, question(json!({ "user": "again" }))).await);
+    assert_eq!(posts(), 1);
+}
+
+#[tokio::test]
+async fn a_promise_is_kept_to_whatever_was_learned() {
+    let (dying, healthy) = (sim().await, sim().await);
+    healthy.set_fault("status=404,path=/openapi.json").unwrap();
+    dying.set_fault("cut-after=9000").unwrap();
+    let both = fleet(&dying.url(), &healthy.url()).but(|model| model.resume_where_known = true);
+    let world = World::start(both).await;
+    assert!(told(&ask(&world, question(json!({}))).await).0.ends_with("w198 w199"));
 }
 
 /// The answer as far as it came, and then the error event.

@@ -20,7 +20,9 @@ use crate::Registry;
 use crate::domain::document::Draft;
 use crate::domain::provider::is_upstream_id;
 use crate::domain::routing::RoutingWish;
-use crate::domain::virtual_model::{MiddlewareCall, VirtualModelBody, VirtualModelInferenceConfig};
+use crate::domain::virtual_model::{
+    MiddlewareCall, ResumeWish, ResumeWord, VirtualModelBody, VirtualModelInferenceConfig,
+};
 use crate::domain::{Document, Reference};
 use crate::error::Issue;
 use crate::store::documents as stored;
@@ -69,8 +71,10 @@ pub struct UpdateVirtualModel {
     routing: Option<Option<RoutingWish>>,
     /// Ours. Whether its requests never go to a hosted provider
     local_only: Option<bool>,
-    /// Ours. Whether a chat stream goes on at another address when its server dies
-    resume: Option<bool>,
+    /// Ours. Whether a chat stream goes on at another address when its server dies: `true` where all servers know
+    /// `continue_final_message`, `auto` at those that say so
+    #[schema(value_type = Option<ResumeWord>)]
+    resume: Option<ResumeWish>,
 }
 
 impl RequestBody for CreateVirtualModel {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use proto_shared::egress::is_private;
-use proto_shared::snapshot::{Replay, UpstreamTimeouts};
+use proto_shared::snapshot::{Replay, UpstreamTimeouts, Watch};
 use proto_shared::{
     AuthTemplate, Backend, HostUrl, ModelName, ProviderName, SecretName, WorkspaceName, entity_name_for,
 };
@@ -38,6 +38,8 @@ pub struct Provider {
     pub withheld: bool,
     /// Where the instances are that this registry runs for it; empty: its owner says where it is.
     pub instances: Vec<HostUrl>,
+    /// Where those say how they are.
+    pub instances_watch: Watch,
     pub created: Timestamp,
     pub updated: Timestamp,
 }
@@ -81,6 +83,8 @@ pub struct ProviderSpec {
     pub backend: Backend,
     /// Absent: where it is tells.
     pub locality: Option<Locality>,
+    /// Where its servers say how they are.
+    pub watch: Watch,
 }
 
 impl ProviderSpec {

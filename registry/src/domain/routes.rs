@@ -15,7 +15,7 @@ use proto_shared::{
 use super::model::prefer;
 use super::provider::is_enabled;
 use super::routing::{RoutingWish, unwritten};
-use super::virtual_model::{Target, VirtualRoute};
+use super::virtual_model::{ResumeWish, Target, VirtualRoute};
 use super::{Provider, ProviderStatus, Reference};
 
 /// A provider with the key it uses.
@@ -42,7 +42,12 @@ impl KeyedProvider {
     fn watch(&self) -> Option<Watch> {
         let Provider { spec, .. } = &self.provider;
         let is_own = self.provider.is_local() || (spec.locality.is_none() && !spec.host_url.is_https());
-        is_own.then(Watch::default)
+        let of_instances = Watch::default();
+        let of_instances = match self.origin() {
+            Origin::Deployment => &self.provider.instances_watch,
+            Origin::Owner => &of_instances,
+        };
+        is_own.then(|| spec.watch.clone().or(of_instances))
     }
 
     pub fn route(&self) -> ProviderRoute {
@@ -241,7 +246,8 @@ impl<'p> Served<'p> {
             middleware: middleware.clone(),
             routing,
             local_only,
-            resume: *resume,
+            resume: *resume == ResumeWish::Promised,
+            resume_where_known: *resume == ResumeWish::WhereKnown,
         }
     }
 

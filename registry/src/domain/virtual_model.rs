@@ -41,9 +41,63 @@ pub struct VirtualModelBody {
     /// Its requests never go to a hosted provider
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub local_only: bool,
-    /// A chat stream whose server dies goes on at another address: servers have to know `continue_final_message`
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub resume: bool,
+    /// A chat stream whose server dies goes on at another address: `true` says that all servers know
+    /// `continue_final_message`, `auto` asks the local ones whether they do
+    #[serde(default, skip_serializing_if = "ResumeWish::is_off")]
+    #[schema(value_type = ResumeWord)]
+    pub resume: ResumeWish,
+}
+
+/// Whether chat streams go on at another address when their server dies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "ResumeWord", into = "ResumeWord")]
+pub enum ResumeWish {
+    #[default]
+    Off,
+    /// At servers of which gateways learn that they can.
+    WhereKnown,
+    /// The owner says that all can.
+    Promised,
+}
+
+impl ResumeWish {
+    pub fn is_off(&self) -> bool {
+        *self == Self::Off
+    }
+}
+
+/// As it is written.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ResumeWord {
+    Told(bool),
+    Learned(Learned),
+}
+
+#[derive(Debug, Clone, Copy, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Learned {
+    Auto,
+}
+
+impl From<ResumeWord> for ResumeWish {
+    fn from(word: ResumeWord) -> Self {
+        match word {
+            ResumeWord::Told(false) => Self::Off,
+            ResumeWord::Told(true) => Self::Promised,
+            ResumeWord::Learned(Learned::Auto) => Self::WhereKnown,
+        }
+    }
+}
+
+impl From<ResumeWish> for ResumeWord {
+    fn from(wish: ResumeWish) -> Self {
+        match wish {
+            ResumeWish::Off => Self::Told(false),
+            ResumeWish::Promised => Self::Told(true),
+            ResumeWish::WhereKnown => Self::Learned(Learned::Auto),
+        }
+    }
 }
 
 /// A model that middleware may choose.
@@ -97,7 +151,7 @@ pub struct VirtualRoute {
     pub middleware: Vec<String>,
     pub routing: Option<RoutingWish>,
     pub local_only: bool,
-    pub resume: bool,
+    pub resume: ResumeWish,
 }
 
 /// Which model answers.

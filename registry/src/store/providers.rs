@@ -1,5 +1,6 @@
 //! Providers.
 
+use proto_shared::snapshot::Watch;
 use proto_shared::{HostUrl, ProviderName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
 
@@ -17,7 +18,8 @@ use crate::error::Error;
 const COLUMNS: &str = "seq, revision, id, workspace, name, project, description, host_url, \
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
-    status_message, created_us, updated_us, withheld, preset, backend, instances, locality";
+    status_message, created_us, updated_us, withheld, preset, backend, instances, locality, \
+    watch, instances_watch";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
@@ -68,6 +70,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
             preset: row.get(23)?,
             backend: json(row, 24)?,
             locality: json_or_null(row, 26)?,
+            watch: json_or_null(row, 27)?.unwrap_or_default(),
         },
         status: status.parse().unwrap_or(ProviderStatus::Unknown),
         status_message: row.get(19)?,
@@ -76,6 +79,7 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
         updated: Timestamp(row.get(21)?),
         withheld: row.get(22)?,
         instances: json_or_null(row, 25)?.unwrap_or_default(),
+        instances_watch: json_or_null(row, 28)?.unwrap_or_default(),
     })
 }
 
@@ -240,12 +244,14 @@ pub fn withhold(write: &Write<'_>, provider: &Provider, why: &str) -> Result<(),
 }
 
 /// Leads it to instances that this registry runs, `host_url` being one of them, and puts it back into rotation.
+/// `watch` is where those say how they are.
 /// What it served before it serves still, until somebody has looked.
 pub fn lead(
     write: &Write<'_>,
     provider: &Provider,
     host_url: &HostUrl,
     instances: &[HostUrl],
+    watch: &Watch,
 ) -> Result<Provider, Error> {
     if provider.withheld {
         let known = if provider.served.is_empty() { ProviderStatus::Created } else { ProviderStatus::Ready };
@@ -255,9 +261,17 @@ pub fn lead(
     write
         .prepare_cached(
             "UPDATE providers SET revision = revision + (withheld OR host_url <> ?2), withheld = FALSE, \
-             host_url = ?2, instances = ?3, route_generation = ?4, updated_us = ?5 WHERE seq = ?1",
+             host_url = ?2, instances = ?3, instances_watch = ?6, route_generation = ?4, updated_us = ?5 \
+             WHERE seq = ?1",
         )?
-        .execute((provider.seq, host_url.as_str(), to_json(&instances)?, generation, write.now().0))?;
+        .execute((
+            provider.seq,
+            host_url.as_str(),
+            to_json(&instances)?,
+            generation,
+            write.now().0,
+            to_json(watch)?,
+        ))?;
     write.wake_reconciler();
     get(write, provider.workspace.as_str(), provider.name.as_str())
 }
@@ -289,7 +303,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
              default_extra_body = :default_body, required_extra_body = :required_body, \
              default_extra_headers = :default_headers, required_extra_headers = :required_headers, \
              model_deployment_id = :deployment, timeouts = :timeouts, replay = :replay, \
-             preset = :preset, backend = :backend, locality = :locality, \
+             preset = :preset, backend = :backend, locality = :locality, watch = :watch, \
              instances = iif(host_url = :host_url, instances, NULL), \
              revision = revision + 1, route_generation = :generation, updated_us = :now WHERE seq = :seq",
         )?
@@ -311,6 +325,7 @@ fn set_spec(write: &Write<'_>, seq: i64, spec: &ProviderSpec) -> Result<(), Erro
             ":preset": spec.preset,
             ":backend": to_json(&spec.backend)?,
             ":locality": to_json_or_null(&spec.locality)?,
+            ":watch": to_json(&spec.watch)?,
             ":generation": generation,
             ":now": write.now().0,
         })?;

@@ -114,9 +114,15 @@ async fn resuming_is_kept_as_written_published_and_taken_back() {
     let on = h.patch(&path, json!({ "resume": true })).await.expect(200);
     assert_eq!(on.body["resume"], true);
     assert!(published(&h, on.generation()).await.resume);
+    let learned = h.patch(&path, json!({ "resume": "auto" })).await.expect(200);
+    assert_eq!(learned.body["resume"], "auto");
+    let route = published(&h, learned.generation()).await;
+    assert!(!route.resume && route.resume_where_known, "an older gateway takes it for off");
     let off = h.patch(&path, json!({ "resume": false })).await.expect(200);
     assert_eq!(off.body.get("resume"), None);
-    assert!(!published(&h, off.generation()).await.resume);
+    let route = published(&h, off.generation()).await;
+    assert!(!route.resume && !route.resume_where_known);
+    h.patch(&path, json!({ "resume": "perhaps" })).await.expect(422);
 }
 
 #[tokio::test]
@@ -150,6 +156,35 @@ async fn what_is_local_only_has_no_hosted_candidate_from_the_next_generation_on(
         assert_eq!(open.body.get("local_only"), None, "{path}");
         let route = published(&h, open.generation()).await;
         assert_eq!((names(&route).len(), route.local_only), (2, None), "{path}");
+    }
+}
+
+#[tokio::test]
+async fn where_a_server_says_how_it_is_is_kept_as_written_published_and_taken_back() {
+    let h = Harness::start().await;
+    let url = "http://127.0.0.1:9";
+    let paths = json!({ "host_url": url, "health_path": "/up?deep=1", "metrics_path": "/stats" });
+    let made = h.put(&format!("{PROVIDERS}/own"), paths).await.expect(200);
+    assert_eq!(
+        (&made.body["health_path"], &made.body["metrics_path"]),
+        (&json!("/up?deep=1"), &json!("/stats"))
+    );
+    let watch = async |generation: Option<u64>| {
+        let snapshot = h.snapshot_where(|snapshot| Some(snapshot.generation) >= generation).await;
+        snapshot.providers[0].watch.clone().unwrap()
+    };
+    let told = watch(made.generation()).await;
+    assert_eq!(
+        (told.health_path.as_deref(), told.metrics_path.as_deref()),
+        (Some("/up?deep=1"), Some("/stats"))
+    );
+    let bare = h.put(&format!("{PROVIDERS}/own"), json!({ "host_url": url })).await.expect(200);
+    assert_eq!(bare.body.get("health_path"), None, "left out where nobody said it");
+    assert_eq!(watch(bare.generation()).await, Default::default());
+    for bad in ["up", "", "/a b", "/a#b", "/é", &format!("/{}", "x".repeat(255))] {
+        let body = json!({ "host_url": url, "health_path": bad });
+        let refused = h.put(&format!("{PROVIDERS}/own"), body).await.expect(422);
+        assert_eq!(refused.body["detail"][0]["loc"], json!(["body", "health_path"]), "{bad}");
     }
 }
 

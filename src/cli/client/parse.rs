@@ -113,6 +113,14 @@ pub fn reasoning_replay(text: &str) -> Result<ReasoningReplay, String> {
         .ok_or_else(|| format!("{text:?} is none of auto, drop, think-tags, reasoning-content and reasoning"))
 }
 
+pub fn resume(text: &str) -> Result<Value, String> {
+    match text {
+        "true" | "false" => Ok(Value::Bool(text == "true")),
+        "auto" => Ok(Value::from(text)),
+        _ => Err(format!("{text:?} is none of true, false and auto")),
+    }
+}
+
 pub fn strategy(text: &str) -> Result<Strategy, String> {
     word(text).ok_or_else(|| {
         format!("{text:?} is none of least-busy, round-robin, weighted, priority and prefix-affinity")

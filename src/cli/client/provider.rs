@@ -148,6 +148,12 @@ pub struct ProviderFields {
     /// Whether it may be asked again for what it may have begun: safe or never. Safe where that costs nobody anything [default: never]
     #[arg(long, value_name = "safe|never")]
     pub replay: Option<String>,
+    /// Where its servers say that they take requests, such as /health; else the usual paths are tried
+    #[arg(long, value_name = "PATH")]
+    pub health_path: Option<String>,
+    /// Where its servers have a page of metrics; else the usual paths are tried
+    #[arg(long, value_name = "PATH")]
+    pub metrics_path: Option<String>,
     #[command(flatten)]
     pub about: About,
 }

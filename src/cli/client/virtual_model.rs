@@ -2,6 +2,9 @@
 
 use clap::{Args, Subcommand};
 
+use serde_json::Value;
+
+use super::parse::resume;
 use super::shared::{Create, Listing, Named, Update};
 
 #[derive(Debug, Subcommand)]
@@ -40,10 +43,10 @@ pub struct VirtualModelFields {
     /// Never send its requests to a hosted provider
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub local_only: Option<bool>,
-    /// Let chat streams go on at another address when their server dies; the servers must know
-    /// `continue_final_message`
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    pub resume: Option<bool>,
+    /// Let chat streams go on at another address when their server dies: true says that all servers know
+    /// `continue_final_message`; auto asks those of one's own, and goes on at those that do
+    #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = resume)]
+    pub resume: Option<Value>,
 }
 
 #[derive(Debug, Args)]

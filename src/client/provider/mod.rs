@@ -58,6 +58,8 @@ impl Fields for ProviderFields {
         body.text("preset", &self.preset);
         body.text("locality", &self.locality);
         body.text("replay", &self.replay);
+        body.text("health_path", &self.health_path);
+        body.text("metrics_path", &self.metrics_path);
         body.text("host_url", &self.url);
         body.text("api_key_secret_name", &self.secret);
         body.text("auth_header_format", &self.auth_header_format);

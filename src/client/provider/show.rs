@@ -91,6 +91,8 @@ fn settings(value: &Value) -> Vec<(&'static str, String)> {
         ("url", of("host_url")),
         ("locality", of("locality")),
         ("replay", of("replay")),
+        ("health at", of("health_path")),
+        ("metrics at", of("metrics_path")),
         ("secret", secret),
         ("key sent as", of("auth_header_format")),
         ("speaks", of("backend_format")),

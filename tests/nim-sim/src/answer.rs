@@ -66,6 +66,10 @@ impl Answer {
         Self::json(StatusCode::OK, body)
     }
 
+    pub fn json_text(body: impl Into<Bytes>) -> Self {
+        Self::new(StatusCode::OK, "application/json", body)
+    }
+
     pub fn text(body: impl Into<Bytes>) -> Self {
         Self::new(StatusCode::OK, "text/plain; charset=utf-8", body)
     }

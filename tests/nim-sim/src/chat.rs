@@ -123,7 +123,8 @@ impl ChatRequest {
     }
 
     fn tokens(&self, text: &str, fault: &Fault) -> Tokens {
-        Tokens::new(text, self.begun(), self.max_completion_tokens.or(self.max_tokens), fault)
+        let begun = if fault.no_continue { "" } else { self.begun() };
+        Tokens::new(text, begun, self.max_completion_tokens.or(self.max_tokens), fault)
     }
 }
 

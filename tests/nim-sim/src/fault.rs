@@ -10,6 +10,7 @@
 //! | `token-ms=N`, `tokens=N` | the pause between tokens, and how many there are |
 //! | `cut-after=N`, `reset-after=N` | FIN or RST after N bytes of body, in a stream at the latest before its clean end |
 //! | `cut-utf8` | multi-byte text, FIN inside a character |
+//! | `no-continue` | `continue_final_message` is not known: not named in `/openapi.json`, and ignored |
 //! | `no-done` | a stream that ends cleanly without `[DONE]` |
 //! | `crlf`, `comments` | CRLF line ends; `: ping` comments and `event:` lines among the frames |
 //! | `big=N` | about N bytes of content |
@@ -44,6 +45,7 @@ pub struct Fault {
     pub token_gap: Option<Duration>,
     pub tokens: Option<usize>,
     pub cut: Option<Cut>,
+    pub no_continue: bool,
     pub no_done: bool,
     pub crlf: bool,
     pub comments: bool,
@@ -116,6 +118,7 @@ impl Fault {
             "cut-after" => self.cut = Some(Cut::After(entry.number(u64::MAX)?)),
             "reset-after" => self.cut = Some(Cut::ResetAfter(entry.number(u64::MAX)?)),
             "cut-utf8" => self.cut = entry.flag()?.then_some(Cut::InsideCharacter),
+            "no-continue" => self.no_continue = entry.flag()?,
             "no-done" => self.no_done = entry.flag()?,
             "crlf" => self.crlf = entry.flag()?,
             "comments" => self.comments = entry.flag()?,

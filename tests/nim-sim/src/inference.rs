@@ -92,7 +92,7 @@ fn chat_or_error(ask: &Ask<'_>, shared: &Shared) -> Result<Answer, Refusal> {
     if request.messages.is_empty() {
         return Err(Refusal::bad_request(Some("messages"), "`messages` must have at least one message"));
     }
-    if request.contradicts_itself() {
+    if request.contradicts_itself() && !ask.fault.no_continue {
         let message = "`continue_final_message` needs `add_generation_prompt` to be false";
         return Err(Refusal::bad_request(Some("continue_final_message"), message));
     }

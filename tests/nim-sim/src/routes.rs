@@ -71,6 +71,7 @@ fn find(path: &str) -> Option<(Option<&'static str>, Access, Handler)> {
         "/v1/health/live" => (Some("GET"), Open, live),
         "/v1/health/ready" | "/health" => (Some("GET"), Open, ready),
         "/metrics" | "/v1/metrics" => (Some("GET"), Open, metrics),
+        "/openapi.json" => (Some("GET"), Open, openapi),
         "/v1/metadata" => (Some("GET"), Keyed, metadata),
         "/v1/version" | "/version" => (Some("GET"), Keyed, version),
         "/v1/models" => (Some("GET"), KeyedWhenReady, models),
@@ -104,6 +105,32 @@ fn ready(_: &Ask<'_>, shared: &Shared) -> Answer {
         (StatusCode::SERVICE_UNAVAILABLE, "Service is not ready: the model is loading.", "not_ready")
     };
     Answer::json(status, &json!({ "object": "health.response", "message": message, "status": word }))
+}
+
+/// As much of it as tells what a chat request may say. Members of that name are also in what counts tokens, as in vLLM.
+fn openapi(ask: &Ask<'_>, _: &Shared) -> Answer {
+    let takes = |schema: &str| {
+        let schema = json!({ "$ref": format!("#/components/schemas/{schema}") });
+        json!({ "post": { "requestBody": { "content": { "application/json": { "schema": schema } } } } })
+    };
+    let flag = || json!({ "type": "boolean", "default": false });
+    let mut chat = json!({ "model": {}, "messages": {}, "stream": flag() });
+    if !ask.fault.no_continue {
+        chat["continue_final_message"] = flag();
+    }
+    let counted = json!({ "messages": {}, "continue_final_message": flag() });
+    let paths = json!({
+        "/tokenize": takes("TokenizeChatRequest"), "/v1/chat/completions": takes("ChatCompletionRequest"),
+    });
+    let schemas = json!({
+        "ChatCompletionRequest": { "type": "object", "properties": chat },
+        "TokenizeChatRequest": { "type": "object", "properties": counted },
+    });
+    // What refers stands before what it refers to, as servers write it.
+    Answer::json_text(format!(
+        "{{\"openapi\":\"3.1.0\",\"info\":{},\"paths\":{paths},\"components\":{{\"schemas\":{schemas}}}}}",
+        json!({ "title": "nim-sim", "description": NOTICE, "version": env!("CARGO_PKG_VERSION") }),
+    ))
 }
 
 fn metadata(_: &Ask<'_>, shared: &Shared) -> Answer {

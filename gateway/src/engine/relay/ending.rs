@@ -80,6 +80,9 @@ impl Relay<'_, '_> {
     /// What came to go on with the answer does not fit it.
     pub(super) fn tell_misfit(&mut self, misfit: Misfit) -> RelayEnd {
         tracing::warn!(request = self.context.id.as_str(), %misfit, "an answer could not go on elsewhere");
+        if let Some(trial) = self.plan.trial.filter(|_| misfit.shows_a_new_beginning()) {
+            trial.began_anew();
+        }
         self.tell_cut(BROKE_OFF, "upstream_incomplete")
     }
 

@@ -93,6 +93,7 @@ impl Routes {
             routing: Default::default(),
             local_only: None,
             resume: false,
+            resume_where_known: false,
         });
         self
     }
@@ -100,6 +101,12 @@ impl Routes {
     /// The model that was last added, changed.
     pub fn but(mut self, change: impl FnOnce(&mut ModelRoute)) -> Self {
         change(self.0.models.last_mut().unwrap());
+        self
+    }
+
+    /// All providers, changed.
+    pub fn each_provider(mut self, change: impl FnMut(&mut ProviderRoute)) -> Self {
+        self.0.providers.iter_mut().for_each(change);
         self
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use proto_shared::egress::EgressPolicy;
-use proto_shared::snapshot::{Replay, UpstreamTimeouts};
+use proto_shared::snapshot::{Replay, UpstreamTimeouts, Watch};
 use proto_shared::{AuthTemplate, HostUrl, ModelName, ProviderName, SecretName};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -65,6 +65,13 @@ pub struct ReplaceProvider {
     preset: Option<String>,
     /// Whether what it is sent stays here; where it is left out, the URL tells
     locality: Option<Locality>,
+    /// Where its servers say that they take requests, from the root of their host, such as `/health`; else the usual
+    /// paths are tried. Hosted providers are asked nothing
+    #[schema(min_length = 1, max_length = 255)]
+    health_path: Option<String>,
+    /// Where its servers have a page of metrics, as Prometheus reads it; else the usual paths are tried
+    #[schema(min_length = 1, max_length = 255)]
+    metrics_path: Option<String>,
     #[serde(flatten)]
     backend: BackendFields,
 }
@@ -180,9 +187,27 @@ impl ReplaceProvider {
             replay: self.replay.unwrap_or_default(),
             backend: self.backend.accept(preset)?,
             locality: self.locality,
+            watch: Watch {
+                health_path: path_to_ask("health_path", self.health_path)?,
+                metrics_path: path_to_ask("metrics_path", self.metrics_path)?,
+            },
             preset: preset.map(|preset| preset.name.to_owned()),
         };
         Ok((spec, given))
+    }
+}
+
+/// A path that can be asked for as it is.
+fn path_to_ask(field: &str, path: Option<String>) -> Result<Option<String>, Error> {
+    let is_path = |path: &String| {
+        path.starts_with('/') && !path.contains('#') && path.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    match path {
+        Some(path) if !is_path(&path) => {
+            let reason = "it should begin with a slash, and have no spaces, such as \"/health\"";
+            Err(Error::invalid(field, reason))
+        }
+        path => Ok(path),
     }
 }
 

@@ -46,6 +46,10 @@ pub struct Provider {
     preset: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     locality: Option<Locality>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health_path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metrics_path: Option<String>,
     #[serde(flatten)]
     backend: BackendFields,
 }
@@ -89,6 +93,8 @@ impl From<domain::Provider> for Provider {
             backend: BackendFields::showing(spec.backend, preset),
             preset: spec.preset,
             locality: spec.locality,
+            health_path: spec.watch.health_path,
+            metrics_path: spec.watch.metrics_path,
         }
     }
 }

@@ -15,6 +15,7 @@ fn provider(status: ProviderStatus, message: &str, served: &[(&str, &str)]) -> P
         status_message: message.into(),
         withheld: false,
         instances: Vec::new(),
+        instances_watch: Default::default(),
         served: served
             .iter()
             .map(|(name, id)| ServedModel { name: ModelName::new(*name).unwrap(), served_name: (*id).into() })

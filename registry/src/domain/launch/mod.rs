@@ -131,7 +131,7 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
         port,
         health_path: self::health_path(input.spec).to_owned(),
         models_path: defaults.models_path,
-        metrics_path: defaults.metrics_path,
+        metrics_path: self::metrics_path(input.spec),
         gpus: input.gpus.to_vec(),
         shm_bytes: (*gpus > 0 && is_image).then_some(engine::SHM_BYTES),
         user,
@@ -146,6 +146,11 @@ pub fn plan(input: LaunchInput<'_>) -> Result<LaunchPlan, SpecError> {
 /// Where readiness is asked for; known before anything is planned.
 pub fn health_path(spec: &DeploymentSpec) -> &str {
     spec.health_path.as_deref().unwrap_or(engine::defaults(spec.engine).health_path)
+}
+
+/// Where a page of metrics is.
+pub fn metrics_path(spec: &DeploymentSpec) -> &'static str {
+    engine::defaults(spec.engine).metrics_path
 }
 
 /// Where an engine looks for adapters.

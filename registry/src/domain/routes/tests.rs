@@ -25,6 +25,7 @@ fn provider(seq: i64, name: &str, served: &[(&str, &str)], status: ProviderStatu
         status_message: String::new(),
         withheld: false,
         instances: Vec::new(),
+        instances_watch: Watch::default(),
         served,
         created: Timestamp(0),
         updated: Timestamp(0),
@@ -52,7 +53,7 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
         middleware: Vec::new(),
         routing: None,
         local_only: false,
-        resume: false,
+        resume: ResumeWish::Off,
     }
 }
 
@@ -286,6 +287,21 @@ fn servers_of_ones_own_may_be_asked_how_they_are_and_hosted_providers_may_not() 
         (spec.host_url, spec.locality) = (proto_shared::HostUrl::parse(url).unwrap(), locality);
         assert_eq!(owned.route().watch.is_some(), expected, "{url} {locality:?}");
     }
+}
+
+#[test]
+fn what_a_deployment_runs_is_asked_where_its_engine_says_how_it_is_and_its_owners_word_goes_before() {
+    let mut keyed = provider(1, "own", &[], ProviderStatus::Ready);
+    let provider = &mut Arc::get_mut(&mut keyed).unwrap().provider;
+    provider.spec.watch.health_path = Some("/up".into());
+    provider.instances_watch =
+        Watch { health_path: Some("/v1/health/ready".into()), metrics_path: Some("/v1/metrics".into()) };
+    let of_owner = Watch { health_path: Some("/up".into()), metrics_path: None };
+    assert_eq!(keyed.watch(), Some(of_owner), "those paths are of other servers");
+    let provider = &mut Arc::get_mut(&mut keyed).unwrap().provider;
+    provider.instances = vec![provider.spec.host_url.clone()];
+    let both = Watch { health_path: Some("/up".into()), metrics_path: Some("/v1/metrics".into()) };
+    assert_eq!(keyed.watch(), Some(both));
 }
 
 fn candidates_of(mut model: VirtualRoute, parts: serde_json::Value) -> ModelRoute {

@@ -1,7 +1,7 @@
 //! One step of the store, in one transaction, if it still applies.
 
 use proto_shared::names::EntityName;
-use proto_shared::snapshot::{Replay, UpstreamTimeouts};
+use proto_shared::snapshot::{Replay, UpstreamTimeouts, Watch};
 use proto_shared::{Backend, HostUrl, ProviderName};
 
 use super::plan::Step;
@@ -101,7 +101,7 @@ fn route(write: &Write<'_>, deployment: &Deployment, to: Option<&Led>) -> Result
             made
         }
     };
-    let led = providers::lead(write, &provider, &host_url, &instances)?;
+    let led = providers::lead(write, &provider, &host_url, &instances, &to.watch)?;
     if let Some(models) = &to.models {
         providers::record(write, &led, &discovery::listed(&led, &with_adapters(&led, models)))?;
     }
@@ -143,6 +143,7 @@ fn make_provider(write: &Write<'_>, deployment: &Deployment, host_url: HostUrl) 
         preset: None,
         backend: Backend::default(),
         locality: None,
+        watch: Watch::default(),
     };
     let first = ProviderName::new(name.as_str()).map_err(|reason| Error::refused("name", reason))?;
     let is_taken = providers::find(write, workspace.as_str(), first.as_str())?.is_some();

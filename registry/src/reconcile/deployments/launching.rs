@@ -52,7 +52,14 @@ pub fn wanted(spec: &DeploymentSpec, replicas: Option<u32>) -> Wanted {
     let grace = spec.kubernetes.startup_probe_grace_seconds;
     let startup = grace.map_or(spec.startup_timeout, |seconds| Duration::from_secs(seconds.into()));
     let (gpus, replicas) = (spec.gpus, replicas.unwrap_or(spec.replicas));
-    Wanted { runtime, gpus, replicas, health_path: launch::health_path(spec).to_owned(), startup }
+    Wanted {
+        runtime,
+        gpus,
+        replicas,
+        health_path: launch::health_path(spec).to_owned(),
+        metrics_path: launch::metrics_path(spec),
+        startup,
+    }
 }
 
 pub async fn plan(

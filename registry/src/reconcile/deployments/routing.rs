@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use proto_shared::snapshot::Watch;
+
 use super::plan::{Step, is_alive};
-use super::seen::{Listing, Probe, Seen, Version, host_url};
+use super::seen::{Listing, Probe, Seen, Version, Wanted, host_url};
 use super::slots;
 use crate::runtime::Phase;
 use crate::store::instances::{Record, RecordKey};
@@ -25,6 +27,8 @@ pub struct Led {
     /// One of `instances`.
     pub host_url: String,
     pub instances: Vec<String>,
+    /// Where those say how they are.
+    pub watch: Watch,
     /// What they said that they serve.
     pub models: Option<Vec<String>>,
 }
@@ -72,7 +76,12 @@ fn led(seen: &Seen, version: &Version, ready: &[(&Record, SocketAddr)]) -> Optio
     let said = |(record, _): &(&Record, SocketAddr)| {
         seen.known.get(&version.instance(record)).and_then(|known| known.models.clone())
     };
-    Some(Led { host_url: instances.first()?.clone(), models: ready.iter().find_map(said), instances })
+    Some(Led {
+        host_url: instances.first()?.clone(),
+        models: ready.iter().find_map(said),
+        instances,
+        watch: version.wanted.as_ref().map(Wanted::watch).unwrap_or_default(),
+    })
 }
 
 fn is_away(seen: &Seen, version: &Version) -> bool {

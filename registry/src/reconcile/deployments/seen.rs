@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use proto_shared::snapshot::Watch;
+
 use crate::domain::observed::SeenState;
 use crate::domain::{ProviderStatus, Timestamp};
 use crate::runtime::{DeploymentId, Fault, Gpu, Instance, InstanceId};
@@ -53,8 +55,19 @@ pub struct Wanted {
     pub gpus: u32,
     pub replicas: u32,
     pub health_path: String,
+    pub metrics_path: &'static str,
     /// How long it may take to get ready while nothing moves.
     pub startup: Duration,
+}
+
+impl Wanted {
+    /// Where its instances say how they are.
+    pub fn watch(&self) -> Watch {
+        Watch {
+            health_path: Some(self.health_path.clone()),
+            metrics_path: Some(self.metrics_path.to_owned()),
+        }
+    }
 }
 
 /// The provider through which a deployment is reached.

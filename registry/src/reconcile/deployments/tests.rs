@@ -543,6 +543,9 @@ async fn what_we_run_is_marked_so_until_its_owner_points_the_provider_elsewhere(
     let origin = |provider: &Provider| KeyedProvider { provider: provider.clone(), key: None }.origin();
     let ours = stage.provider("llama").await.unwrap();
     assert_eq!(origin(&ours), Origin::Deployment);
+    let watch = KeyedProvider { provider: ours.clone(), key: None }.route().watch.unwrap_or_default();
+    assert_eq!(watch.health_path.as_deref(), Some("/v1/health/ready"), "where its engine has it");
+    assert_eq!(watch.metrics_path.as_deref(), Some("/v1/metrics"));
 
     let (spec, name) = (ours.spec.clone(), proto_shared::ProviderName::new("forged").unwrap());
     let elsewhere = crate::test_values::provider_spec("http://127.0.0.1:9");

@@ -222,6 +222,7 @@ impl World {
             gpus,
             replicas,
             health_path: "/ready".into(),
+            metrics_path: "/metrics",
             startup: Duration::from_secs(600),
         };
         self.seen.versions.push(Version {
