@@ -97,6 +97,7 @@ pub const ROWS: &[Row<Limits>] = &[
     watch_ms!(report_interval, 10, HOUR_MS),
     watch_ms!(report_timeout, 10, HOUR_MS),
     watch_count!(report_bytes_max, KIB, 64 * MIB),
+    watch_count!(schema_bytes_max, KIB, 64 * MIB),
     watch_ms!(rest_max, 10, 24 * HOUR_MS),
     watch_ms!(failed_rest_max, 10, HOUR_MS),
     watch_count!(concurrent_max, 1, 10_000),
