@@ -4,7 +4,7 @@
 //! - A value of a type from here is valid: names, URLs, templates and sealed secrets are checked
 //!   where they are made, serde included, and never again.
 //! - Nothing here does I/O, reads a clock or knows a framework. Absent on purpose: HTTP types.
-//! - Wire types tolerate unknown fields, so an older gateway accepts a newer registry's snapshot.
+//! - Wire types tolerate unknown fields, and [`tomorrow`] unknown words, so an older gateway accepts a newer registry's snapshot.
 
 pub mod auth_template;
 pub mod backend;
@@ -18,6 +18,7 @@ pub mod names;
 pub mod routing;
 pub mod secret;
 pub mod snapshot;
+pub mod tomorrow;
 
 pub use auth_template::AuthTemplate;
 pub use backend::{Backend, BackendFormat};

@@ -59,11 +59,15 @@ pub enum StickyKey {
     Nothing,
 }
 
-/// One provider's part in the routing of a model.
+/// One provider's part in the routing of a model, or of one model that it is asked for: so two models of a
+/// provider are two parts.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ProviderShare {
     pub workspace: WorkspaceName,
     pub provider: ProviderName,
+    /// What it is asked for; absent: whatever of its models no other part names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
     /// Its part of a weighted split, in proportion to the others'. Zero: it gets nothing.
     #[serde(default = "weight_default")]
     pub weight: u32,
@@ -82,9 +86,16 @@ impl Routing {
         *self == Self::default()
     }
 
-    /// What was said about one provider.
-    pub fn share(&self, workspace: &WorkspaceName, provider: &ProviderName) -> Option<&ProviderShare> {
-        self.providers.iter().find(|share| share.workspace == *workspace && share.provider == *provider)
+    /// What was said about a provider that is asked for `model`.
+    pub fn share(&self, workspace: &str, provider: &str, model: &str) -> Option<&ProviderShare> {
+        let its_own = self
+            .providers
+            .iter()
+            .filter(|share| share.workspace.as_str() == workspace && share.provider.as_str() == provider);
+        its_own.clone().find(|share| share.model.as_deref() == Some(model)).or_else(|| {
+            let mut its_own = its_own;
+            its_own.find(|share| share.model.is_none())
+        })
     }
 }
 
@@ -119,7 +130,20 @@ mod tests {
         assert_eq!(serde_json::to_value(&routing).unwrap(), split);
         let [a, b] = &*routing.providers else { panic!("two providers") };
         assert_eq!((a.weight, a.tier, b.weight, b.tier), (90, None, 0, Some(2)));
-        assert_eq!(routing.share(&b.workspace, &b.provider), Some(b));
+        assert_eq!(routing.share("default", "arm-b", "any"), Some(b));
+        assert_eq!(routing.share("team", "arm-b", "any"), None);
+    }
+
+    #[test]
+    fn a_part_that_names_a_model_is_for_that_one_alone() {
+        let routing = read(json!({ "strategy": "weighted", "providers": [
+            { "workspace": "default", "provider": "pp", "weight": 3 },
+            { "workspace": "default", "provider": "pp", "model": "llama:70b", "weight": 7 },
+            { "workspace": "default", "provider": "qq", "model": "llama:8b" },
+        ] }));
+        let weight = |provider, model| routing.share("default", provider, model).map(|share| share.weight);
+        assert_eq!((weight("pp", "llama:70b"), weight("pp", "llama:8b")), (Some(7), Some(3)));
+        assert_eq!((weight("qq", "llama:8b"), weight("qq", "llama:70b")), (Some(1), None));
     }
 
     #[test]

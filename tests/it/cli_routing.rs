@@ -153,6 +153,54 @@ async fn a_split_deals_requests_by_shares_and_users_stay() {
 }
 
 #[tokio::test]
+async fn two_models_of_one_provider_are_split_under_one_name() {
+    let at = At::start().await;
+    let models = vec!["meta/llama-8b".into(), "meta/llama-70b".into()];
+    let sim = Sim::start(SimOptions { models, ..SimOptions::default() }).await.unwrap();
+    at.done(&format!("provider create own --url {}", sim.url())).await;
+    let made = at.done("model split chat default/meta-llama-8b=3 default/meta-llama-70b=1").await;
+    for line in [
+        "75 %   is asked for meta/llama-8b",
+        "25 %   is asked for meta/llama-70b",
+        "\"model\": \"meta/llama-70b\"",
+    ] {
+        assert!(made.contains(line), "no {line} in {made}");
+    }
+    let mut big = 0;
+    for _ in 0..20 {
+        match served_by(&at, "chat", None).await.as_str() {
+            "default/own:meta/llama-8b" => {}
+            "default/own:meta/llama-70b" => big += 1,
+            other => panic!("{other}"),
+        }
+    }
+    assert!((4..=6).contains(&big), "{big} of 20");
+    let arms = ["u1", "u2", "u3", "u4", "u5", "u6", "u7", "u8"];
+    for user in arms {
+        let arm = served_by(&at, "chat", Some(user)).await;
+        assert_eq!(served_by(&at, "chat", Some(user)).await, arm, "{user}");
+    }
+    let asked: Vec<String> = sim
+        .requests()
+        .iter()
+        .filter_map(|request| serde_json::from_slice::<serde_json::Value>(&request.body).ok())
+        .filter_map(|body| body["model"].as_str().map(str::to_owned))
+        .collect();
+    assert!(asked.iter().filter(|model| *model == "meta/llama-70b").count() >= big, "{asked:?}");
+    let pinned = "/v2/workspaces/default/inference/gateway/provider/own/-/v1/chat/completions";
+    let reply = at.gateway.post(pinned, &chat_body("meta/llama-70b", "hi")).await.unwrap();
+    assert_eq!((reply.status.as_u16(), &reply.json()["model"]), (200, &json!("meta/llama-70b")));
+
+    at.done("model split chat own:meta/llama-8b=0 own:meta/llama-70b=1").await;
+    assert_eq!(served_by(&at, "chat", None).await, "default/own:meta/llama-70b");
+    let models = vec!["meta/llama-8b".into()];
+    let twin = Sim::start(SimOptions { models, ..SimOptions::default() }).await.unwrap();
+    at.done(&format!("provider create twin --url {}", twin.url())).await;
+    let said = at.fails("model split chat meta-llama-8b=1 own:meta/llama-70b=1", 2).await;
+    assert!(said.contains("PROVIDER:MODEL") && said.contains("default/twin"), "{said}");
+}
+
+#[tokio::test]
 async fn a_stand_in_of_another_model_answers_under_the_same_name_while_the_first_is_away() {
     let (at, mut sims) = arms(1).await;
     let other =

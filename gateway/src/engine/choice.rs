@@ -58,6 +58,17 @@ impl Choice {
         }
     }
 
+    /// The places of all candidates that are of the same provider as this one.
+    pub fn arms_of_provider(&self, arm: usize) -> impl Iterator<Item = usize> {
+        let provider = self.provider(arm).map(std::ptr::from_ref);
+        let is_of_it = move |arm: &usize| self.provider(*arm).map(std::ptr::from_ref) == provider;
+        let count = match self {
+            Self::Provider(_) => 1,
+            Self::Model(entry) => entry.candidates.len(),
+        };
+        (0..count).filter(is_of_it)
+    }
+
     /// What was asked for, in words.
     pub fn asked(&self) -> String {
         match self {
@@ -73,6 +84,7 @@ impl Choice {
                 let pinned = provider.pinned.as_ref().filter(|_| matches!(body, Body::Json(..)));
                 (n == 0).then_some(Candidate {
                     provider,
+                    label: None,
                     served: pinned.map(|pinned| &pinned.json),
                     rewrite: pinned.map(|pinned| &pinned.echo),
                     shown: pinned.map(|pinned| &*pinned.name),
@@ -81,6 +93,7 @@ impl Choice {
             }
             Self::Model(entry) => entry.candidates.get(n).map(|candidate| Candidate {
                 provider: &candidate.provider,
+                label: candidate.label.as_ref(),
                 served: Some(&candidate.served_json),
                 rewrite: candidate.rewrite.as_ref(),
                 shown: Some(&*entry.public_id),
@@ -122,6 +135,8 @@ impl Choice {
 #[derive(Clone, Copy)]
 pub struct Candidate<'a> {
     pub provider: &'a Arc<Provider>,
+    /// Which of its models it stands for, where it is asked for several.
+    pub label: Option<&'a Arc<str>>,
     pub served: Option<&'a Bytes>,
     pub rewrite: Option<&'a Arc<ModelRewrite>>,
     /// What the client is to see as the model; none: what it asked for.

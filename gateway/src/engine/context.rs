@@ -8,10 +8,12 @@ use std::time::{Duration, Instant};
 use crate::access_log::Entry;
 use crate::body::Usage;
 use crate::engine::app::App;
+use crate::engine::choice::Candidate;
 use crate::metrics::{InFlight, Outcome, RouteKind};
 use crate::route::Provider;
 
-/// Which provider gave an answer, as `workspace/provider`: with a split or a stand-in the client can't know.
+/// Which provider gave an answer, as `workspace/provider`, and with `:model` where it is asked for several: with a
+/// split or a stand-in the client can't know.
 pub const SERVED_BY_HEADER: &str = "x-nimgate-served-by";
 /// Longest request id taken from a client.
 const CLIENT_ID_BYTES_MAX: usize = 64;
@@ -61,6 +63,8 @@ pub struct RequestContext {
     app: Arc<App>,
     line: RequestLine,
     route: Option<(RouteKind, Arc<Provider>, InFlight)>,
+    /// Of which of the provider's models, where it is asked for several.
+    served_by: Option<Arc<str>>,
     model: Option<Box<str>>,
     first_byte: Option<Duration>,
     status: u16,
@@ -97,6 +101,7 @@ impl RequestContext {
             app: Arc::clone(app),
             line,
             route: None,
+            served_by: None,
             model: None,
             first_byte: None,
             status: 0,
@@ -130,15 +135,16 @@ impl RequestContext {
     pub fn reply_fields(&self) -> OwnFields<'_> {
         let mut own = self.own_fields();
         if let Some((RouteKind::Model | RouteKind::OpenAi, provider, _)) = &self.route {
-            own.push((SERVED_BY_HEADER, &provider.label));
+            own.push((SERVED_BY_HEADER, self.served_by.as_deref().unwrap_or(&provider.label)));
         }
         own
     }
 
     /// A provider is chosen: from here on the request counts as in flight there.
-    pub fn routed(&mut self, kind: RouteKind, provider: &Arc<Provider>, model: Option<&str>) {
-        let guard = provider.metrics.enter();
-        self.route = Some((kind, Arc::clone(provider), guard));
+    pub fn routed(&mut self, kind: RouteKind, candidate: Candidate<'_>, model: Option<&str>) {
+        let guard = candidate.provider.metrics.enter();
+        self.route = Some((kind, Arc::clone(candidate.provider), guard));
+        self.served_by = candidate.label.cloned();
         if self.app.access_log.is_on() {
             self.model = model.map(Into::into);
         }

@@ -137,13 +137,13 @@ impl Errand<'_, '_> {
                 continue;
             }
             let admitted = self.take_place(candidate.provider, &mut place).await;
-            self.context.routed(self.asks.kind, candidate.provider, choice.model());
+            self.context.routed(self.asks.kind, candidate, choice.model());
             let admission = match admitted {
                 Ok(admission) => admission,
                 Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
                 Err(NotAdmitted::Busy(refusal)) => {
                     last = Some(refusal);
-                    seats.leave_out(seat.arm);
+                    seats.leave_out_provider(seat.arm);
                     continue;
                 }
             };

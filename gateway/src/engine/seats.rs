@@ -101,9 +101,16 @@ impl<'c> Seats<'c> {
         None
     }
 
-    /// No place is to be had at this provider.
+    /// It can't take this request.
     pub fn leave_out(&mut self, arm: usize) {
         self.untried = self.untried.without(self.plan.arm(arm));
+    }
+
+    /// No place is to be had at the provider of this arm.
+    pub fn leave_out_provider(&mut self, arm: usize) {
+        for arm in self.choice.arms_of_provider(arm) {
+            self.leave_out(arm);
+        }
     }
 
     /// The request counts as in flight there while it holds the visit. None: it must not, or should not, go there.

@@ -9,6 +9,7 @@
 mod client;
 mod persist;
 mod report;
+mod told;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -18,10 +19,12 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use proto_shared::feed::{FeedMessage, GatewayId, RECONNECT_PAUSE_MAX_MS};
 use proto_shared::snapshot::SNAPSHOT_FORMAT;
+use proto_shared::tomorrow::{self, UnknownWord};
 use proto_shared::{KeyRing, RouteSnapshot};
 use tokio::sync::watch;
 
 use self::report::Followed;
+use self::told::Told;
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
 use crate::random::{jittered, random};
@@ -32,6 +35,9 @@ use crate::upstream::Endpoints;
 const RECONNECT_MIN: Duration = Duration::from_millis(50);
 const RECONNECT_MAX: Duration = Duration::from_millis(RECONNECT_PAUSE_MAX_MS);
 
+/// So much is logged of a line that is of no known kind.
+const LINE_SHOWN_BYTES: usize = 64;
+
 pub struct Feed {
     id: GatewayId,
     routes: Arc<RouteStore>,
@@ -40,6 +46,7 @@ pub struct Feed {
     metrics: Arc<Metrics>,
     /// Held while a table is built and swapped. The snapshot that is served, if a key for it is missing.
     unopened: Mutex<Option<Arc<RouteSnapshot>>>,
+    told: Mutex<Told>,
     store: Option<persist::Writer>,
     path: Option<PathBuf>,
 }
@@ -54,14 +61,15 @@ impl Feed {
     ) -> Self {
         let store = path.clone().map(persist::Writer::start);
         let id = GatewayId::new(u128::from(random()) << 64 | u128::from(random()));
-        Self { id, routes, endpoints, master_key, metrics, unopened: Mutex::default(), store, path }
+        let (unopened, told) = (Mutex::default(), Mutex::default());
+        Self { id, routes, endpoints, master_key, metrics, unopened, told, store, path }
     }
 
     /// Serves what was last applied, before the registry is heard. True: there was something.
     pub fn boot(&self) -> bool {
         let Some(path) = &self.path else { return false };
         match persist::load(path) {
-            Ok(Some(snapshot)) => self.apply(&snapshot),
+            Ok(Some((snapshot, unknown))) => self.apply_understood(&snapshot, &unknown),
             Ok(None) => false,
             Err(error) => {
                 tracing::error!(path = %path.display(), %error, "the saved snapshot can't be used");
@@ -94,8 +102,10 @@ impl Feed {
                 followed.send_if_modified(|now| now.replace(connection) != Some(connection));
                 if is_heartbeat(&line) {
                     self.metrics.heard(self.routes.generation());
-                } else {
+                } else if is_snapshot(&line) {
                     newest.send_replace(line);
+                } else {
+                    self.ignored(&line);
                 }
             })
             .await;
@@ -118,16 +128,22 @@ impl Feed {
         }
     }
 
+    /// In the place of the newest snapshot it would hide that one.
+    fn ignored(&self, line: &[u8]) {
+        let begin = String::from_utf8_lossy(line.get(..LINE_SHOWN_BYTES).unwrap_or(line));
+        tracing::debug!(%begin, "the registry sent what is no snapshot: it is ignored");
+    }
+
     fn apply_line(&self, line: Bytes) {
-        match serde_json::from_slice::<FeedMessage>(&line) {
-            Ok(FeedMessage::Snapshot(snapshot)) => {
-                if self.apply(&snapshot)
+        match tomorrow::read(&line) {
+            Ok((FeedMessage::Snapshot(snapshot), unknown)) => {
+                if self.apply_understood(&snapshot, &unknown)
                     && let Some(store) = &self.store
                 {
                     store.save(line);
                 }
             }
-            Ok(FeedMessage::Heartbeat { .. }) => {}
+            Ok((FeedMessage::Heartbeat { .. }, _)) => {}
             Err(error) => {
                 tracing::error!(%error, "the registry sent what is no snapshot");
                 self.metrics.snapshots_refused.inc();
@@ -144,6 +160,16 @@ impl Feed {
             *unopened = Some(snapshot);
         }
         self.routes.publish_again(table);
+    }
+
+    /// The same, and what of it was not understood is counted, and told once.
+    fn apply_understood(&self, snapshot: &Arc<RouteSnapshot>, unknown: &[UnknownWord]) -> bool {
+        let is_served = self.apply(snapshot);
+        if is_served {
+            self.metrics.unknown_words.set(unknown.len() as i64);
+            self.told.lock().tell(unknown);
+        }
+        is_served
     }
 
     /// Builds and swaps. True: it is served now.
@@ -184,6 +210,11 @@ impl Feed {
             }
         }
     }
+}
+
+/// The same for whatever else a newer registry may send.
+fn is_snapshot(line: &[u8]) -> bool {
+    line.starts_with(b"{\"snapshot\"")
 }
 
 /// Told without parsing: heartbeats are short, and snapshots may be megabytes.

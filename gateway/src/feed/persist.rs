@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use proto_shared::RouteSnapshot;
 use proto_shared::feed::FeedMessage;
+use proto_shared::tomorrow::{self, UnknownWord};
 use sha2::{Digest, Sha256};
 
 /// First line: magic, format of the file, SHA-256 of what follows.
@@ -30,8 +31,11 @@ pub enum LoadError {
     Damaged,
 }
 
+/// A snapshot, and what of it is not understood: it may have been saved by a newer gateway.
+pub type Loaded = (Arc<RouteSnapshot>, Vec<UnknownWord>);
+
 /// The newest snapshot that is whole: the current file, or else the one before it.
-pub fn load(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
+pub fn load(path: &Path) -> Result<Option<Loaded>, LoadError> {
     match load_one(path) {
         Ok(Some(found)) => Ok(Some(found)),
         // Never saved, or the process died between the two renames of a save.
@@ -46,7 +50,7 @@ pub fn load(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
     }
 }
 
-fn load_one(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
+fn load_one(path: &Path) -> Result<Option<Loaded>, LoadError> {
     let mut text = Vec::new();
     match fs::File::open(path) {
         Ok(mut file) => file.read_to_end(&mut text)?,
@@ -59,8 +63,8 @@ fn load_one(path: &Path) -> Result<Option<Arc<RouteSnapshot>>, LoadError> {
     if header != header_of(json).as_bytes() {
         return Err(LoadError::Damaged);
     }
-    match serde_json::from_slice(json) {
-        Ok(FeedMessage::Snapshot(snapshot)) => Ok(Some(snapshot)),
+    match tomorrow::read(json) {
+        Ok((FeedMessage::Snapshot(snapshot), unknown)) => Ok(Some((snapshot, unknown))),
         _ => Err(LoadError::Damaged),
     }
 }
@@ -193,7 +197,7 @@ mod tests {
         assert!(load(&path).unwrap().is_none());
         save(&path, &line(1)).unwrap();
         save(&path, &line(2)).unwrap();
-        assert_eq!(load(&path).unwrap().unwrap().generation, 2);
+        assert_eq!(load(&path).unwrap().unwrap().0.generation, 2);
     }
 
     #[test]
@@ -205,13 +209,13 @@ mod tests {
         let whole = fs::read(&path).unwrap();
         for cut in [0, 1, whole.len() / 2, whole.len() - 1] {
             fs::write(&path, &whole[..cut]).unwrap();
-            assert_eq!(load(&path).unwrap().unwrap().generation, 1, "cut at {cut}");
+            assert_eq!(load(&path).unwrap().unwrap().0.generation, 1, "cut at {cut}");
         }
         let mut flipped = whole.clone();
         let last = flipped.len() - 2;
         flipped[last] ^= 1;
         fs::write(&path, &flipped).unwrap();
-        assert_eq!(load(&path).unwrap().unwrap().generation, 1);
+        assert_eq!(load(&path).unwrap().unwrap().0.generation, 1);
         fs::remove_file(previous(&path)).unwrap();
         assert!(load(&path).is_err());
     }
@@ -223,7 +227,7 @@ mod tests {
         let writer = Writer::start(path.clone());
         (1..=50).for_each(|generation| writer.save(line(generation)));
         drop(writer);
-        assert_eq!(load(&path).unwrap().unwrap().generation, 50);
+        assert_eq!(load(&path).unwrap().unwrap().0.generation, 50);
     }
 
     #[test]
@@ -232,7 +236,7 @@ mod tests {
         let path = folder.path().join("routes.snapshot");
         save(&path, &line(1)).unwrap();
         fs::rename(&path, previous(&path)).unwrap();
-        assert_eq!(load(&path).unwrap().unwrap().generation, 1);
+        assert_eq!(load(&path).unwrap().unwrap().0.generation, 1);
     }
 
     #[test]

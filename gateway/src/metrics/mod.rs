@@ -101,6 +101,8 @@ pub struct Metrics {
     pub without_descriptors: IntCounter,
     pub snapshots_applied: IntCounter,
     pub snapshots_refused: IntCounter,
+    /// Of the table that is served.
+    pub unknown_words: IntGauge,
     pub feed_connected: IntGauge,
     generation: IntGauge,
     table_age_seconds: IntGauge,
@@ -182,6 +184,10 @@ impl Metrics {
             )?,
             snapshots_applied: IntCounter::new("nimgate_snapshots_applied_total", "Tables swapped in.")?,
             snapshots_refused: IntCounter::new("nimgate_snapshots_refused_total", "Snapshots not applied.")?,
+            unknown_words: IntGauge::new(
+                "nimgate_routes_unknown_words",
+                "What of the routes this gateway is too old to understand.",
+            )?,
             feed_connected: IntGauge::new("nimgate_feed_connected", "1 while the registry's feed is open.")?,
             generation: IntGauge::new("nimgate_table_generation", "Generation of the table that is served.")?,
             table_age_seconds: IntGauge::new(
@@ -218,6 +224,7 @@ impl Metrics {
             Box::new(self.without_descriptors.clone()),
             Box::new(self.snapshots_applied.clone()),
             Box::new(self.snapshots_refused.clone()),
+            Box::new(self.unknown_words.clone()),
             Box::new(self.feed_connected.clone()),
             Box::new(self.generation.clone()),
             Box::new(self.table_age_seconds.clone()),

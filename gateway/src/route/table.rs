@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use proto_shared::routing::ProviderShare;
 use proto_shared::secret::SecretError;
 use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
 
@@ -78,6 +77,8 @@ pub struct WorkspaceView<'t> {
 /// One provider that may serve a model, with everything the body needs prepared.
 pub struct CandidateRoute {
     pub provider: Arc<Provider>,
+    /// `workspace/provider:model`, where the provider is asked for several models: each is a candidate.
+    pub label: Option<Arc<str>>,
     /// The served name, or the model that the provider pins, as a JSON string, quotes included.
     pub served_json: Bytes,
     /// How replies get the public id back; none when both names are equal.
@@ -123,17 +124,21 @@ impl RouteTable {
                     return None;
                 }
                 let name = provider.pinned.as_ref().map_or(&*candidate.served_name, |pinned| &pinned.name);
-                Some(CandidateRoute {
+                let built = CandidateRoute {
                     provider: Arc::clone(provider),
+                    label: None,
                     served_json: json_string(name),
                     rewrite: ModelRewrite::new(name, &public_id).map(Arc::new),
                     tokens: provider.metrics.tokens(&public_id),
-                })
+                };
+                Some((built, &*candidate.served_name))
             });
             let usable: Vec<_> = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
             let Routing { strategy, sticky, .. } = route.routing;
+            let arms = arms(&usable, &route.routing);
+            let usable = told_apart(usable);
             let entry = Arc::new(ModelEntry {
-                plan: Plan::new(strategy, &arms(&usable, &route.routing)),
+                plan: Plan::new(strategy, &arms),
                 sought: Sought::by(strategy, sticky),
                 name: route.name.as_str().into(),
                 candidates: usable,
@@ -206,23 +211,33 @@ impl RouteTable {
     }
 }
 
-/// The candidates' parts of a model's plan: who is not named comes at its place in the list.
-fn arms(candidates: &[CandidateRoute], routing: &Routing) -> Vec<Arm> {
-    let named = |provider: &Provider| {
-        let is_it = |share: &&ProviderShare| {
-            *share.workspace.as_str() == *provider.workspace && *share.provider.as_str() == *provider.name
-        };
-        routing.providers.iter().find(is_it)
-    };
-    let arm = |(place, candidate): (usize, &CandidateRoute)| {
-        let provider = &candidate.provider;
-        let listed = Arm { tier: place as u32, ..arm(&provider.label, &provider.replicas) };
-        match named(provider) {
-            Some(share) => Arm { weight: share.weight, tier: share.tier.unwrap_or(listed.tier), ..listed },
-            None => listed,
-        }
+/// The candidates' parts of a model's plan: who is not named comes at its place in the list. What is named with
+/// a model has a label of its own, so that two models of one provider are two arms, whatever else is an arm.
+fn arms(candidates: &[(CandidateRoute, &str)], routing: &Routing) -> Vec<Arm> {
+    let arm = |(place, (candidate, served_name)): (usize, &(CandidateRoute, &str))| {
+        let Provider { workspace, name, label, replicas, .. } = &*candidate.provider;
+        let listed = Arm { tier: place as u32, ..arm(label, replicas) };
+        let Some(share) = routing.share(workspace, name, served_name) else { return listed };
+        let label = share.model.as_ref().map_or(listed.label, |model| format!("{label}:{model}").into());
+        Arm { label, weight: share.weight, tier: share.tier.unwrap_or(listed.tier), ..listed }
     };
     candidates.iter().enumerate().map(arm).collect()
+}
+
+/// With the model in the label of those that are not the only ones of their provider.
+fn told_apart(candidates: Vec<(CandidateRoute, &str)>) -> Vec<CandidateRoute> {
+    let mut count = HashMap::new();
+    for (candidate, _) in &candidates {
+        *count.entry(Arc::as_ptr(&candidate.provider)).or_insert(0) += 1;
+    }
+    let told_apart = |(candidate, served_name): (CandidateRoute, &str)| {
+        let is_one_of_several = count.get(&Arc::as_ptr(&candidate.provider)).is_some_and(|count| *count > 1);
+        let is_printable = served_name.bytes().all(|byte| byte.is_ascii_graphic());
+        let label = (is_one_of_several && is_printable)
+            .then(|| format!("{}:{served_name}", candidate.provider.label).into());
+        CandidateRoute { label, ..candidate }
+    };
+    candidates.into_iter().map(told_apart).collect()
 }
 
 /// The upstream ids that mean this model.

@@ -15,6 +15,7 @@ const SLOW: Duration = Duration::from_millis(300);
 /// Model `m1`, served by `p1` and `p2`, with one weight each.
 fn two(one: &Scripted, other: &Scripted, strategy: Strategy, weights: [u32; 2]) -> Routes {
     let shares = ["p1", "p2"].into_iter().zip(weights).map(|(provider, weight)| ProviderShare {
+        model: None,
         workspace: "default".parse().unwrap(),
         provider: provider.parse().unwrap(),
         weight,

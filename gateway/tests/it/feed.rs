@@ -1,6 +1,9 @@
 //! The table and the feed: what is pushed is served at once, what must not be is refused, and the
 //! gateway goes on without its registry (security section 10).
 
+use proto_shared::feed::FeedMessage;
+use serde_json::json;
+
 use crate::harness::fake_registry::{Answer, FakeRegistry};
 use crate::harness::scripted::{SOON, Scripted, json_reply};
 use crate::harness::*;
@@ -100,6 +103,37 @@ async fn snapshots_that_are_old_foreign_or_of_a_newer_format_change_nothing() {
     // The next good one is taken.
     world.publish(good().model("m2", "x/z", &["p1"])).await;
     assert_eq!(world.get("/v1/models/m2").await.status, 200);
+}
+
+#[tokio::test]
+async fn words_of_tomorrow_change_what_they_are_about_and_nothing_else() {
+    let (one, other) = (Scripted::obliging().await, Scripted::obliging().await);
+    let routes = |model: &str| {
+        let routes = Routes::new().provider("p1", &one.url()).provider("p2", &other.url());
+        routes.model("m1", "x/y", &["p1", "p2"]).model(model, "x/z", &["p2"])
+    };
+    let world = World::start(routes("m2")).await;
+    let mut line = serde_json::to_value(FeedMessage::Snapshot(routes("m3").snapshot(2).into())).unwrap();
+    line["snapshot"]["models"][0]["routing"] =
+        json!({"strategy": "cheapest", "sticky": "cookie", "budget": 3});
+    line["snapshot"]["providers"][1]["backend"]["format"] = json!("OPENAI_REALTIME");
+    world.registry.push_line(&line.to_string());
+    // What is no snapshot hides none.
+    world.registry.push_line(r#"{"notice":{"text":"hello"}}"#);
+    assert!(world.app.routes.wait_for(2, DEADLINE).await);
+    let unknown = || world.metric("nimgate_routes_unknown_words");
+    eventually("they are counted", || unknown() == Some(3.0)).await;
+    let ask = |model: &str| world.post("/v1/chat/completions", format!(r#"{{"model":"{model}"}}"#));
+    assert_eq!(ask("m1").await.status, 200);
+    assert_eq!(
+        (one.heard().len(), other.heard().len()),
+        (1, 0),
+        "in their order, without the one that is left out"
+    );
+    assert_eq!((ask("m2").await.status, ask("m3").await.status), (404, 404));
+    world.publish(routes("m2")).await;
+    eventually("there are none now", || unknown() == Some(0.0)).await;
+    assert_eq!(ask("m2").await.status, 200);
 }
 
 #[tokio::test]

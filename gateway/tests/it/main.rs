@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod arms;
 mod backpressure;
 mod balancing;
 mod bodies;

@@ -48,6 +48,7 @@ async fn waiting(world: &World, count: usize) {
 /// Model `m1` at `p1`, which works on one request at once, and `p2`, which has more room.
 fn narrow_and_wide(narrow: &Scripted, wide: &str, strategy: Strategy) -> Routes {
     let shares = ["p1", "p2"].map(|provider| ProviderShare {
+        model: None,
         workspace: "default".parse().unwrap(),
         provider: provider.parse().unwrap(),
         weight: 1,

@@ -36,12 +36,12 @@ pub fn routes() -> OpenApiRouter<Registry> {
     OpenApiRouter::new().routes(routes!(create, list)).routes(routes!(read, update, delete))
 }
 
-#[derive(Deserialize, ToSchema)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub struct CreateVirtualModel {
     #[schema(value_type = schema::Name)]
-    name: EntityName,
+    pub name: EntityName,
     #[serde(flatten)]
-    body: VirtualModelBody,
+    pub body: VirtualModelBody,
 }
 
 /// What is left out stays as it is. An automatic one that is changed becomes its owner's.
@@ -89,7 +89,7 @@ impl RequestBody for UpdateVirtualModel {
     }
 }
 
-/// Each provider that is named has a name and is named once, and somebody has a share.
+/// Each provider that is named has a name and is named once, or once for each model, and somebody has a share.
 fn routing_faults(body: &Value) -> Vec<Issue> {
     let place = |rest: &[Value]| [&[json!("body"), json!("routing"), json!("providers")], rest].concat();
     let parts = body["routing"]["providers"].as_array().map(Vec::as_slice).unwrap_or_default();
@@ -100,8 +100,10 @@ fn routing_faults(body: &Value) -> Vec<Issue> {
         let loc = || place(&[json!(index), json!("provider")]);
         match Reference::try_from(text.to_owned()) {
             Err(reason) => issues.push(Issue::value(loc(), reason)),
-            Ok(_) if !seen.insert(text) => {
-                issues.push(Issue::value(loc(), format!("provider {text} is named twice")));
+            Ok(_) if !seen.insert((text, part["model"].as_str())) => {
+                let asked = part["model"].as_str().map(|model| format!(" with model {model}"));
+                let asked = asked.unwrap_or_default();
+                issues.push(Issue::value(loc(), format!("provider {text} is named twice{asked}")));
             }
             Ok(_) => {}
         }

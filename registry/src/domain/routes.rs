@@ -225,7 +225,10 @@ impl<'p> Served<'p> {
             if middleware.is_empty() {
                 self.add_named(&mut all, wish, workspace);
             }
-            put_first(&mut all, &wish.named(workspace));
+            all.sort_by_key(|by| {
+                let named = (&by.provider.workspace, &by.provider.name);
+                wish.place(workspace, named, by.served_name).unwrap_or(usize::MAX)
+            });
         }
         let local_only = self.local_rule(model, leads_to, &all).map(|by| LocalOnly {
             by,
@@ -233,7 +236,9 @@ impl<'p> Served<'p> {
         });
         let routing = match routing {
             Some(wish) => {
-                wish.published(workspace, all.iter().map(|by| (&by.provider.workspace, &by.provider.name)))
+                let serving =
+                    all.iter().map(|by| (&by.provider.workspace, &by.provider.name, by.served_name));
+                wish.published(workspace, serving)
             }
             None => unwritten(all.len(), has_order),
         };
@@ -265,19 +270,29 @@ impl<'p> Served<'p> {
         (!is_plain || !more.is_empty()).then(|| ids.chain(more).collect())
     }
 
-    /// Those that a routing asks for a model of their own, in the place of what they serve. What the owner of a
-    /// provider does not let through is not to be had this way either.
+    /// Those that a routing asks for models of their own. Unless it also names a provider without one, they are
+    /// in the place of what that serves. What the owner of a provider does not let through is not to be had this way
+    /// either.
     fn add_named(&self, all: &mut Vec<Server<'p>>, wish: &'p RoutingWish, own: &'p WorkspaceName) {
+        let is_named = |by: &Server<'_>| {
+            let named = (&by.provider.workspace, &by.provider.name);
+            wish.place(own, named, by.served_name).is_some()
+        };
+        let mut added = Vec::new();
         for part in &wish.providers {
             let key = (part.provider.workspace(own).as_str(), part.provider.name().as_str());
             let (Some(served_name), Some(provider)) = (&part.model, self.providers.get(&key)) else {
                 continue;
             };
-            all.retain(|by| by.provider.seq != provider.seq);
+            // What it is named with is added below, where it may be.
+            all.retain(|by| {
+                by.provider.seq != provider.seq || (is_named(by) && by.served_name != served_name)
+            });
             if is_enabled(provider.spec.enabled_models.as_deref(), served_name) {
-                all.push(Server { provider, served_name });
+                added.push(Server { provider, served_name });
             }
         }
+        all.append(&mut added);
     }
 
     /// What is marked as local only on the way: the name that is asked for, what it leads to, and where both and

@@ -26,13 +26,14 @@ pub struct RoutingWish {
     pub providers: Vec<ProviderPart>,
 }
 
-/// What one provider gets.
+/// What one provider gets, or one of its models: a provider may be named once for each
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct ProviderPart {
     /// `provider`, or `workspace/provider`
     #[schema(value_type = String, max_length = 127)]
     pub provider: Reference,
-    /// What it is asked for, when that is another model: an id of its own. With it, it need not serve the model
+    /// What it is asked for: an id of its own. With it, it need not serve the model that the name stands for, and may
+    /// be named again with another. Without, it is what it serves of that model
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(min_length = 1, max_length = 255)]
     pub model: Option<String>,
@@ -68,34 +69,47 @@ enum RoutingKey {
 }
 
 impl RoutingWish {
-    /// Those that are named, as `workspace/provider`, in the order in which they are named.
-    pub fn named(&self, own: &WorkspaceName) -> Vec<String> {
-        self.providers.iter().map(|part| part.provider.within(own).to_string()).collect()
+    /// At which place a provider is named that is asked for `model`.
+    pub fn place(
+        &self,
+        own: &WorkspaceName,
+        (workspace, provider): (&WorkspaceName, &ProviderName),
+        model: &str,
+    ) -> Option<usize> {
+        let is_it = |part: &ProviderPart| {
+            part.provider.workspace(own) == workspace && part.provider.name().as_str() == provider.as_str()
+        };
+        let place = |of: Option<&str>| {
+            self.providers.iter().position(|part| is_it(part) && part.model.as_deref() == of)
+        };
+        place(Some(model)).or_else(|| place(None))
     }
 
-    /// As a snapshot says it. `own` is the workspace it was written in, `serving` are all who serve the model.
+    /// As a snapshot says it. `own` is the workspace it was written in, `serving` are all who serve the model, each
+    /// with what it is asked for.
     pub fn published<'s>(
         &self,
         own: &WorkspaceName,
-        serving: impl Iterator<Item = (&'s WorkspaceName, &'s ProviderName)>,
+        serving: impl Iterator<Item = (&'s WorkspaceName, &'s ProviderName, &'s str)>,
     ) -> Routing {
         let named = self.providers.iter().filter_map(|part| {
             Some(ProviderShare {
                 workspace: part.provider.workspace(own).clone(),
                 provider: ProviderName::new(part.provider.name().as_str()).ok()?,
+                model: part.model.clone(),
                 weight: part.weight.unwrap_or(WEIGHT_DEFAULT).min(WEIGHT_MAX),
                 tier: part.tier.map(|tier| tier.min(TIER_MAX)),
             })
         });
         let mut providers: Vec<ProviderShare> = named.collect();
         if self.strategy == Strategy::Weighted && !providers.is_empty() {
-            let is_named = |workspace: &WorkspaceName, name: &ProviderName| {
-                providers.iter().any(|share| share.workspace == *workspace && share.provider == *name)
-            };
-            let others: Vec<_> = serving.filter(|(workspace, name)| !is_named(workspace, name)).collect();
-            providers.extend(others.into_iter().map(|(workspace, provider)| ProviderShare {
+            let others = serving.filter(|(workspace, provider, model)| {
+                self.place(own, (*workspace, *provider), model).is_none()
+            });
+            providers.extend(others.map(|(workspace, provider, _)| ProviderShare {
                 workspace: workspace.clone(),
                 provider: provider.clone(),
+                model: None,
                 weight: 0,
                 tier: None,
             }));
@@ -126,7 +140,7 @@ mod tests {
     fn published(wish: &RoutingWish, serving: &[&str]) -> Vec<(String, u32, Option<u32>)> {
         let default = workspace_name("default");
         let serving: Vec<_> = serving.iter().map(|name| ProviderName::new(*name).unwrap()).collect();
-        let routing = wish.published(&default, serving.iter().map(|name| (&default, name)));
+        let routing = wish.published(&default, serving.iter().map(|name| (&default, name, "m")));
         let shown = |share: &ProviderShare| {
             (format!("{}/{}", share.workspace, share.provider), share.weight, share.tier)
         };

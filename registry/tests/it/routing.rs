@@ -100,6 +100,11 @@ async fn every_fault_of_a_routing_is_told_with_its_place() {
             json!({ "strategy": "priority", "providers": [{ "provider": "aa" }, { "provider": "aa" }] }),
             "provider",
         ),
+        (
+            json!({ "strategy": "weighted", "providers": [
+                { "provider": "aa", "model": "m" }, { "provider": "aa" }, { "provider": "aa", "model": "m" }] }),
+            "provider",
+        ),
     ] {
         let refused = h.post(VIRTUAL, json!({ "name": "tiny", "routing": routing })).await.expect(422);
         let loc = refused.body["detail"][0]["loc"].as_array().unwrap().clone();

@@ -10,7 +10,8 @@ use super::shared::Connection;
 pub struct SplitArgs {
     /// Its name, as requests use it
     pub model: String,
-    /// What each provider gets, in proportion to the others; PROVIDER:MODEL=SHARE asks it for that model
+    /// What each provider or model gets, in proportion to the others; PROVIDER:MODEL=SHARE asks a provider for one of
+    /// its models
     #[arg(value_name = "PROVIDER=SHARE", value_parser = parse::share, required_unless_present = "off", conflicts_with = "off")]
     pub shares: Vec<Number>,
     /// What keeps requests at one provider: auto, user, session or nothing

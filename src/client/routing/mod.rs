@@ -2,6 +2,7 @@
 //!
 //! A change makes the virtual model its owner's; taking it back makes it automatic again where nothing else was said.
 
+mod arm;
 mod shown;
 
 use http::{Method, StatusCode};
@@ -21,12 +22,13 @@ use shown::{Spread, Standing};
 /// Of answers on routes that name a model.
 const SERVED_BY_HEADER: &str = "x-nimgate-served-by";
 
-pub async fn split(args: SplitArgs) -> Result<(), ClientError> {
+pub async fn split(mut args: SplitArgs) -> Result<(), ClientError> {
     let api = Api::new(&args.connection)?;
     let form = args.connection.view.output;
     if args.off {
         return off(&api, &args.model, form).await;
     }
+    args.shares = arm::resolved(&api, args.shares).await?;
     let (name, before) = found_or_made(&api, &args).await?;
     let routing = routing(Strategy::Weighted, args.sticky, &before, parts("weight", &args.shares));
     let spread = change(&api, &name, &json!({"routing": routing})).await?;

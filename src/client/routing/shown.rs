@@ -1,7 +1,7 @@
 //! How requests are spread, in words: pure.
 
 use proto_shared::routing::{StickyKey, Strategy, WEIGHT_DEFAULT};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::client::output::Table;
 
@@ -223,7 +223,9 @@ impl Spread {
         let mut text = format!("sticky:  {sticky}\n");
         for (index, part) in self.parts.iter().enumerate() {
             let label = if index == 0 { "pin one:" } else { "" };
-            text.push_str(&format!("{label:<8} {}\n", base_url(&part.provider)));
+            let model = part.model.as_ref().map(|id| format!("  with \"model\": {}", json!(id)));
+            let model = model.unwrap_or_default();
+            text.push_str(&format!("{label:<8} {}{model}\n", base_url(&part.provider)));
         }
         text
     }
@@ -245,8 +247,6 @@ fn percent(weight: u32, total: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn spread(routing: Value, serving: &[&str]) -> Spread {
@@ -295,6 +295,20 @@ mod tests {
         let next = spread(split, &["default/aa", "default/bb"]).next(&|name| format!("http://g/{name}"));
         assert!(next.contains("x-session-id"), "{next}");
         assert!(next.ends_with("pin one: http://g/default/aa\n         http://g/default/bb\n"), "{next}");
+    }
+
+    #[test]
+    fn two_models_of_a_provider_are_two_parts_of_it() {
+        let split = json!({"strategy": "weighted", "providers": [
+            {"provider": "aa", "model": "x/8b", "weight": 9}, {"provider": "aa", "model": "x/70b"}]});
+        let shown = spread(split, &["default/aa"]);
+        assert!(
+            shown
+                .words()
+                .ends_with("aa        90 %   is asked for x/8b\naa        10 %   is asked for x/70b\n")
+        );
+        let next = shown.next(&|name| format!("http://g/{name}"));
+        assert!(next.contains("http://g/default/aa  with \"model\": \"x/70b\"\n"), "{next}");
     }
 
     #[test]

@@ -321,6 +321,26 @@ fn a_provider_may_be_asked_for_a_model_of_its_own_in_the_place_of_another() {
 }
 
 #[test]
+fn a_provider_that_is_named_with_two_models_is_two_candidates_in_the_order_of_their_names() {
+    let two = json!([{ "provider": "new", "model": "org/70b", "weight": 9 }, { "provider": "old" },
+                     { "provider": "new", "model": "org/8b" }]);
+    let route = candidates_of(named("tiny", None), two);
+    assert_eq!(candidates(&route), [("new", "org/70b"), ("old", "org/tiny"), ("new", "org/8b")]);
+    let shares = route.routing.providers.iter().map(|share| (share.model.as_deref(), share.weight));
+    assert_eq!(shares.collect::<Vec<_>>(), [(Some("org/70b"), 9), (None, 1), (Some("org/8b"), 1)]);
+
+    let beside_its_own = json!([{ "provider": "new" }, { "provider": "new", "model": "org/70b" }]);
+    let route = candidates_of(named("tiny", None), beside_its_own);
+    let all = [("new", "tiny"), ("new", "org/70b"), ("old", "org/tiny")];
+    assert_eq!(candidates(&route), all);
+    let weights: Vec<_> = route.routing.providers.iter().map(|share| share.weight).collect();
+    assert_eq!(weights, [1, 1, 0], "who is not named gets nothing");
+    let by_its_name = json!([{ "provider": "new", "model": "tiny" }, { "provider": "new", "model": "big" }]);
+    let route = candidates_of(named("tiny", None), by_its_name);
+    assert_eq!(candidates(&route), [("new", "tiny"), ("new", "big"), ("old", "org/tiny")]);
+}
+
+#[test]
 fn a_model_that_its_provider_does_not_let_through_is_not_to_be_had_by_a_routing() {
     let mut closed = provider(1, "closed", &[("tiny", "tiny")], ProviderStatus::Ready);
     Arc::get_mut(&mut closed).unwrap().provider.spec.enabled_models = Some(vec!["tiny".into()]);
