@@ -44,7 +44,7 @@ struct Health {
 async fn ready(State(app): State<Arc<App>>) -> Response {
     let served = !app.routes.load().installation.is_empty();
     let (code, status) = match () {
-        () if app.draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+        () if app.is_leaving() => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
         () if !served => (StatusCode::SERVICE_UNAVAILABLE, "no routes yet: waiting for the registry"),
         () => (StatusCode::OK, "ready"),
     };

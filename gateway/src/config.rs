@@ -98,7 +98,9 @@ pub struct Limits {
     pub pool_idle_per_endpoint_max: usize,
     /// How long a mutating control call waits until its change is applied here.
     pub apply_wait_max: Duration,
-    /// After SIGTERM: how long streams may go on.
+    /// After SIGTERM: how long connections are still taken while readiness says no, for balancers that look at it.
+    pub drain_delay: Duration,
+    /// After that: how long streams may go on.
     pub drain_timeout: Duration,
     /// Probes of back ends, and their own reports of their load.
     pub watch: WatchLimits,
@@ -136,6 +138,7 @@ impl Default for Limits {
             waiting_timeout: Duration::from_secs(60),
             pool_idle_per_endpoint_max: 256,
             apply_wait_max: Duration::from_secs(2),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             watch: WatchLimits::default(),
         }

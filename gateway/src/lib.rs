@@ -40,6 +40,8 @@ pub use server::{Gateway, HAND_OVER_OVERLAP, Handle, StartError};
 pub enum Stop {
     /// Serve.
     Run,
+    /// Another process has the listeners: finish what is in flight.
+    HandedOver,
     /// Finish what is in flight, take nothing new.
     Drain,
     /// End now.

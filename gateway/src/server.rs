@@ -202,8 +202,15 @@ impl Gateway {
         }
         let asked = stop.wait_for(|stop| *stop != Stop::Run).await.map_or(Stop::Now, |stop| *stop);
         let _ = self.stop.send(asked);
-        let _ = shutdown.send(true);
         if asked == Stop::Drain {
+            let _ = tokio::time::timeout(
+                self.config.limits.drain_delay,
+                stop.wait_for(|stop| *stop == Stop::Now),
+            )
+            .await;
+        }
+        let _ = shutdown.send(true);
+        if asked != Stop::Now {
             let limit = self.config.limits.drain_timeout;
             tokio::select! {
                 () = drained(&self.app) => {}

@@ -273,7 +273,7 @@ fn hand_over_on_request(
         tracing::info!("the next process has the listeners; draining");
         handed_over.send_replace(true);
         sleep(gateway::HAND_OVER_OVERLAP).await;
-        stop.send_replace(Stop::Drain);
+        stop.send_replace(Stop::HandedOver);
     });
     (move || asked.notify_one(), seen)
 }

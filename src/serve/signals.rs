@@ -74,7 +74,7 @@ impl Signals {
 fn after(stop: Stop) -> Stop {
     match stop {
         Stop::Run => Stop::Drain,
-        Stop::Drain | Stop::Now => Stop::Now,
+        Stop::HandedOver | Stop::Drain | Stop::Now => Stop::Now,
     }
 }
 
@@ -86,6 +86,7 @@ mod tests {
     fn the_first_request_drains_and_the_second_ends() {
         assert_eq!(after(Stop::Run), Stop::Drain);
         assert_eq!(after(Stop::Drain), Stop::Now);
+        assert_eq!(after(Stop::HandedOver), Stop::Now);
         assert_eq!(after(Stop::Now), Stop::Now);
     }
 }

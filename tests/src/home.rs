@@ -179,10 +179,11 @@ pub fn free_address() -> String {
     address.map_or_else(|e| panic!("no free port: {e}"), |address| address.to_string())
 }
 
-/// The address in a line such as `  API      http://127.0.0.1:4711  (…)`. The line must be whole.
+/// The address in a line such as `  API      http://127.0.0.1:4711  (…)`, also of TLS. The line must be whole.
 fn address_after(printed: &str, label: &str) -> Option<SocketAddr> {
     let rest = printed.lines().find_map(|line| line.trim_start().strip_prefix(label))?;
-    rest.trim_start().strip_prefix("http://")?.split_whitespace().next()?.parse().ok()
+    let url = rest.trim_start();
+    url.strip_prefix("http://").or(url.strip_prefix("https://"))?.split_whitespace().next()?.parse().ok()
 }
 
 /// A gateway that runs.

@@ -63,6 +63,11 @@ impl App {
         *self.stop.borrow() != Stop::Run
     }
 
+    /// Whether nobody serves at these addresses soon. Not so when another process has the listeners.
+    pub fn is_leaving(&self) -> bool {
+        matches!(*self.stop.borrow(), Stop::Drain | Stop::Now)
+    }
+
     pub fn open_connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }

@@ -172,7 +172,7 @@ pub fn live() -> LocalReply {
 /// make a gateway unready: it goes on with the table it has.
 pub fn ready(app: &App) -> LocalReply {
     let reason = match () {
-        () if app.draining() => Some("draining"),
+        () if app.is_leaving() => Some("draining"),
         () if app.routes.load().installation.is_empty() => Some("no routes yet: waiting for the registry"),
         () => None,
     };

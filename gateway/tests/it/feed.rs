@@ -5,7 +5,8 @@ use proto_shared::feed::FeedMessage;
 use serde_json::json;
 
 use crate::harness::fake_registry::{Answer, FakeRegistry};
-use crate::harness::scripted::{SOON, Scripted, json_reply};
+use crate::harness::h2_client::{self, H2Client};
+use crate::harness::scripted::{LAST_CHUNK, SOON, SSE_HEAD, Scripted, chunk, json_reply};
 use crate::harness::*;
 
 #[tokio::test]
@@ -240,6 +241,77 @@ async fn a_storm_of_tables_fails_no_request() {
         assert!(served.unwrap() > 0);
     }
     assert_eq!(world.app.routes.generation(), 201);
+}
+
+/// An upstream that begins a stream for each request, and ends all of them together.
+async fn ending_together(go_on: tokio::sync::watch::Receiver<u32>) -> Scripted {
+    Scripted::start(move |mut line| {
+        let mut go_on = go_on.clone();
+        async move {
+            line.request().await;
+            line.write(SSE_HEAD).await;
+            loop {
+                let round = *go_on.borrow_and_update();
+                line.write(chunk(format!("data: {round}\n\n"))).await;
+                if go_on.changed().await.is_err() {
+                    break;
+                }
+            }
+            line.write([&chunk("data: [DONE]\n\n")[..], LAST_CHUNK.as_bytes()].concat()).await;
+            line.left().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streams_outlive_hundreds_of_tables_with_their_provider_changed_gone_and_back() {
+    const STREAMS: usize = 100;
+    const TABLES: u32 = 300;
+    let (round, go_on) = tokio::sync::watch::channel(0);
+    let (old, new) = (ending_together(go_on).await, Scripted::obliging().await);
+    let here = |n: u32| {
+        Routes::usual_with(&old.url(), "x/y", |provider| {
+            provider.timeouts.first_byte_timeout_ms += u64::from(n % 5);
+            provider.backend.num_concurrent_requests = 1_000 + n % 2;
+        })
+    };
+    let world = World::start(here(0)).await;
+    let mut streams = tokio::task::JoinSet::new();
+    for n in 0..STREAMS {
+        let address = world.address;
+        streams.spawn(async move {
+            if n % 5 == 0 {
+                let mut client = H2Client::connect(address).await;
+                let reply = client.ask(h2_client::post(&format!("{OPENAI}{CHAT}")), STREAM_BODY).await;
+                (reply.error.is_none(), reply.text())
+            } else {
+                let ask = Ask::post(&format!("{OPENAI}{CHAT}"), STREAM_BODY);
+                let reply = RawClient::connect(address).await.ask(&ask).await;
+                (reply.whole, reply.text())
+            }
+        });
+    }
+    old.heard_requests(STREAMS).await;
+    for n in 1..=TABLES {
+        // Changed, gone, and at another address, by turns.
+        world
+            .publish([here(n), Routes::new(), Routes::usual(&new.url(), "x/y")][n as usize % 3].clone())
+            .await;
+        if n % 3 == 2 {
+            assert_eq!(world.post(&format!("{OPENAI}{CHAT}"), CHAT_BODY).await.status, 200);
+        }
+        if n % 30 == 0 {
+            round.send_replace(n);
+        }
+    }
+    assert_eq!(old.open(), STREAMS, "none has ended");
+    drop(round);
+    while let Some(stream) = streams.join_next().await {
+        let (whole, text) = stream.unwrap();
+        assert!(whole && text.starts_with("data: ") && text.ends_with("data: [DONE]\n\n"), "{text}");
+    }
+    world.settled().await;
 }
 
 const CONTROL: &str = "/apis/models/v2/workspaces/default/providers";
