@@ -1,4 +1,5 @@
-//! What one attempt teaches about its address, told once it is known: with the answer's head, or without one.
+//! What one attempt teaches about its address, told once it is known: with the answer's head, or without one. That an
+//! answer is good is known at its end; only where the question is whether an address is back, a head will do.
 //!
 //! An attempt that ends without a word taught nothing, also when its task was dropped; somebody else may then
 //! find out whether the address is back.
@@ -22,8 +23,10 @@ use crate::watch::Continues;
 pub struct Trial<'a> {
     endpoint: &'a Endpoint,
     pass: Pass,
-    /// Atomic only because others share it; one task tells.
+    /// Atomic only because others share it, as is the next; one task tells.
     told: AtomicBool,
+    /// An answer has begun that is a good one if it ends as it should: that is told last.
+    is_under_way: AtomicBool,
     /// Times of other methods say nothing about how soon a model answers.
     is_measured: bool,
     others: Option<Others<'a>>,
@@ -38,7 +41,14 @@ pub struct Others<'a> {
 
 impl<'a> Trial<'a> {
     pub fn new(endpoint: &'a Endpoint, pass: Pass, method: &Method, others: Option<Others<'a>>) -> Self {
-        Self { endpoint, pass, told: AtomicBool::new(false), is_measured: *method == Method::POST, others }
+        Self {
+            endpoint,
+            pass,
+            told: AtomicBool::new(false),
+            is_under_way: AtomicBool::new(false),
+            is_measured: *method == Method::POST,
+            others,
+        }
     }
 
     /// The answer's head came. Gives whether another address is to be asked instead.
@@ -47,8 +57,12 @@ impl<'a> Trial<'a> {
         self.endpoint.metrics.upstream_response(status.as_u16());
         let retry_after = head.fields().get("retry-after");
         let event = Ended::Answered { status, retry_after: retry_after.is_some() }.event();
-        self.tell(event);
         let load = &self.endpoint.load;
+        if event == Event::Ok && self.pass == Pass::Free && load.health.state().is_closed() {
+            self.is_under_way.store(true, Ordering::Relaxed);
+        } else {
+            self.tell(event);
+        }
         match event {
             Event::Busy => {
                 let date = head.fields().get("date");
@@ -141,7 +155,13 @@ impl<'a> Trial<'a> {
 
 impl Drop for Trial<'_> {
     fn drop(&mut self) {
-        if !self.told.load(Ordering::Relaxed) && self.pass != Pass::Free {
+        if self.told.load(Ordering::Relaxed) {
+            return;
+        }
+        if self.is_under_way.load(Ordering::Relaxed) {
+            // It did not break off, as far as the client wanted it.
+            self.tell(Event::Ok);
+        } else if self.pass != Pass::Free {
             self.tell(Event::Neutral);
         }
     }

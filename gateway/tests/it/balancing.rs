@@ -147,6 +147,24 @@ async fn an_address_that_breaks_is_left_out_and_found_again_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn an_address_whose_answers_break_off_is_left_out_as_well() {
+    let broken = Scripted::start(|mut line| async move {
+        line.request().await;
+        line.write("HTTP/1.1 200 OK\r\nContent-Length: 40\r\n\r\n{\"begun\":").await;
+    });
+    let broken = broken.await;
+    let good = Scripted::obliging().await;
+    let world = World::start(in_order(&broken, &good)).await;
+    let faults = CONSECUTIVE_FAULTS_MAX as usize;
+    for _ in 0..faults {
+        assert!(!chat(&world).await.whole);
+        world.settled().await;
+    }
+    assert!(chat(&world).await.whole);
+    assert_eq!((broken.heard().len(), good.heard().len()), (faults, 1));
+}
+
+#[tokio::test]
 async fn explain_shows_who_is_left_out() {
     let busy = Scripted::answering(answer(429, "Retry-After: 60\r\n")).await;
     let (broken, good) = (Scripted::answering(answer(500, "")).await, Scripted::obliging().await);
