@@ -9,7 +9,7 @@ use proto_shared::names::{NameError, check_name};
 
 use crate::body::BodyError;
 use crate::dialect::ErrorClasses;
-use crate::dialect::responses::reply::FaultKind;
+use crate::dialect::responses::reply::{FaultKind, UpstreamFault};
 use crate::dialect::responses::request::BadRequest;
 use crate::h1::HeadError;
 use crate::metrics::Outcome;
@@ -118,6 +118,8 @@ pub enum Refusal {
     UpstreamAmbiguous {
         provider: String,
     },
+    /// Its own refusal, where its answer can't be passed: told in a stream that has begun.
+    UpstreamFault(Box<UpstreamFault>),
 }
 
 /// What a text is to name.
@@ -194,6 +196,7 @@ impl Refusal {
             | R::UpstreamForbidden { .. }
             | R::UpstreamAnswer { .. }
             | R::UpstreamAmbiguous { .. } => StatusCode::BAD_GATEWAY,
+            R::UpstreamFault(fault) => StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY),
             R::UpstreamTimeout { .. } => StatusCode::GATEWAY_TIMEOUT,
         }
     }
@@ -239,6 +242,7 @@ impl Refusal {
             R::UpstreamTimeout { .. } => "upstream_timeout",
             R::UpstreamAnswer { .. } => "upstream_bad_answer",
             R::UpstreamAmbiguous { .. } => "upstream_ambiguous",
+            R::UpstreamFault(_) => "upstream_error",
         }
     }
 
@@ -277,6 +281,7 @@ impl Refusal {
     pub fn outcome(&self) -> Outcome {
         match self {
             Self::ProviderBusy { .. } => Outcome::Failed,
+            Self::UpstreamFault(fault) if fault.kind != FaultKind::InvalidRequest => Outcome::UpstreamError,
             refusal if refusal.status().is_client_error() => Outcome::ClientError,
             _ => Outcome::Failed,
         }
@@ -388,6 +393,7 @@ impl Refusal {
             R::RegistryAway => {
                 return "the registry can't be reached; inference goes on, changes do not".into();
             }
+            R::UpstreamFault(fault) => fault.message.clone(),
             R::UpstreamDns { provider } => format!("the host of provider {provider} has no address (DNS)"),
             R::UpstreamConnect { provider, why } => {
                 format!("Backend networking error: provider {provider}: {why}")
@@ -404,7 +410,11 @@ impl Refusal {
     }
 
     pub fn body(&self) -> ErrorBody {
-        let body = ErrorBody::new(self.message(), self.kind(), self.code());
+        let code = match self {
+            Self::UpstreamFault(fault) => fault.code.as_deref(),
+            _ => None,
+        };
+        let body = ErrorBody::new(self.message(), self.kind(), code.unwrap_or(self.code()));
         match self.param() {
             Some(param) => body.with_param(param),
             None => body,

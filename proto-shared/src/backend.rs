@@ -10,6 +10,10 @@ pub const CONCURRENT_REQUESTS_DEFAULT: u32 = 1000;
 /// The highest such bound: beyond what one gateway has sockets for.
 pub const CONCURRENT_REQUESTS_MAX: u32 = 100_000;
 
+/// The least and the most of a `stream_comment_interval_ms`: beyond it connections are cut for other reasons.
+pub const STREAM_COMMENT_INTERVAL_MIN_MS: u32 = 100;
+pub const STREAM_COMMENT_INTERVAL_MAX_MS: u32 = 600_000;
+
 /// Settings of one provider, each with a default that suits a plain Chat Completions server.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -22,6 +26,11 @@ pub struct Backend {
     pub uses_reasoning_parser: bool,
     /// Most requests under way at once; further ones wait.
     pub num_concurrent_requests: u32,
+    /// How often the client of a stream gets a comment while the provider says nothing yet; absent: never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stream_comment_interval_ms: Option<u32>,
+    #[serde(skip_serializing_if = "LeavingClients::is_default")]
+    pub leaving_clients: LeavingClients,
     pub chat: ChatTraits,
 }
 
@@ -32,8 +41,27 @@ impl Default for Backend {
             pinned_model: None,
             uses_reasoning_parser: false,
             num_concurrent_requests: CONCURRENT_REQUESTS_DEFAULT,
+            stream_comment_interval_ms: None,
+            leaving_clients: LeavingClients::default(),
             chat: ChatTraits::default(),
         }
+    }
+}
+
+/// What becomes of an answer whose client has left. A server of one's own is always told to stop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LeavingClients {
+    /// The provider is told to stop.
+    #[default]
+    Cancel,
+    /// It is read on, within bounds, so that what it costs is known.
+    Drain,
+}
+
+impl LeavingClients {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
     }
 }
 

@@ -192,6 +192,9 @@ pub struct ModelRoute {
     /// The same at addresses of which a gateway has learned that they can.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resume_where_known: bool,
+    /// How often the client of a stream gets a comment while nobody says anything yet; absent: as the providers say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stream_comment_interval_ms: Option<u32>,
 }
 
 /// What keeps the requests for a model from hosted providers.

@@ -42,7 +42,7 @@ pub enum Applied {
 
 impl DeclaredProvider {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 22] = [
+    pub const FIELDS: [&str; 24] = [
         "name",
         "project",
         "description",
@@ -61,6 +61,8 @@ impl DeclaredProvider {
         "pinned_model",
         "uses_reasoning_parser",
         "num_concurrent_requests",
+        "stream_comment_interval_ms",
+        "leaving_clients",
         "chat_traits",
         "locality",
         "health_path",

@@ -38,6 +38,7 @@ impl Fields for VirtualModelFields {
         body.put("models", &(!models.is_empty()).then_some(models));
         body.put("local_only", &self.local_only);
         body.put("resume", &self.resume);
+        body.put_or_clear("stream_comment_interval_ms", self.stream_comment_interval_ms);
     }
 }
 

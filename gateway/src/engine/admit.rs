@@ -17,12 +17,21 @@ pub enum NotAdmitted {
     Busy(Refusal),
 }
 
-/// A place at `provider`, once it is this request's turn.
+/// A place at `provider`, unless the client leaves first.
 pub async fn wait<'p>(
     app: &App,
     down: &mut Down<'_>,
     provider: &'p Provider,
 ) -> Result<Place<'p>, NotAdmitted> {
+    tokio::select! {
+        biased;
+        place = place_at(app, provider) => place,
+        () = gone(down) => Err(NotAdmitted::ClientGone),
+    }
+}
+
+/// A place at `provider`, once it is this request's turn.
+pub async fn place_at<'p>(app: &App, provider: &'p Provider) -> Result<Place<'p>, NotAdmitted> {
     let limits = &app.limits;
     let turn = match provider.places.enter(limits.waiting_per_provider_max) {
         Entry::Place(place) => return Ok(place),
@@ -30,13 +39,8 @@ pub async fn wait<'p>(
         Entry::Full => return Err(busy(provider, "too many requests wait for it")),
     };
     let _counted = provider.metrics.wait();
-    tokio::select! {
-        biased;
-        place = tokio::time::timeout(limits.waiting_timeout, turn.place()) => {
-            place.map_err(|_| busy(provider, "no place at it became free in time"))
-        }
-        () = gone(down) => Err(NotAdmitted::ClientGone),
-    }
+    let place = tokio::time::timeout(limits.waiting_timeout, turn.place()).await;
+    place.map_err(|_| busy(provider, "no place at it became free in time"))
 }
 
 fn busy(provider: &Provider, why: &'static str) -> NotAdmitted {

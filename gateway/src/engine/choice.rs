@@ -1,6 +1,7 @@
 //! Who may serve a request, one candidate at a time.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -102,11 +103,31 @@ impl Choice {
         }
     }
 
+    /// All who may serve it.
+    pub fn candidates<'c>(&'c self, body: &Body<'_>) -> impl Iterator<Item = Candidate<'c>> {
+        (0..self.arms()).filter_map(move |n| self.candidate(n, body))
+    }
+
+    fn arms(&self) -> usize {
+        match self {
+            Self::Provider(_) => 1,
+            Self::Model(entry) => entry.candidates.len(),
+        }
+    }
+
     /// Whether a Responses request may have to be translated for one of them.
     pub fn translates(&self) -> bool {
         match self {
             Self::Provider(provider) => provider.translates_responses(),
             Self::Model(entry) => entry.candidates.iter().any(|c| c.provider.translates_responses()),
+        }
+    }
+
+    /// How often the client of a stream hears something while nobody says anything yet.
+    pub fn comment_interval(&self) -> Option<Duration> {
+        match self {
+            Self::Provider(provider) => provider.comment_interval,
+            Self::Model(entry) => entry.comment_interval,
         }
     }
 

@@ -57,6 +57,8 @@ pub enum Limit {
     LastWords,
     /// No limit: time for an event that says nothing new.
     KeepAlive,
+    /// No limit: time for a comment, since nobody has said anything.
+    Silence,
     /// No limit: time to see whether the client is still there.
     ClientLook,
 }

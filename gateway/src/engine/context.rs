@@ -150,6 +150,11 @@ impl RequestContext {
         }
     }
 
+    /// The stream is begun from here: nobody has answered yet.
+    pub fn began(&mut self, status: u16) {
+        self.status = status;
+    }
+
     pub fn answered(&mut self, status: u16) {
         self.status = status;
         self.first_byte.get_or_insert_with(|| self.started.elapsed());

@@ -137,15 +137,18 @@ pub async fn forward(
         gate: Some(&gate),
         trial: None,
         resume: None,
+        silence: None,
     };
     let end = Relay::new(down, &mut up, plan, context, body.is_stream()).run().await;
     match end {
         RelayEnd::Delivered | RelayEnd::DeliveredFailure => Ok(Forwarded::Delivered),
         RelayEnd::Cut => Ok(Forwarded::Cut),
         RelayEnd::ClientGone | RelayEnd::Upgraded => Ok(Forwarded::ClientGone),
-        RelayEnd::NoAnswer(_) | RelayEnd::PassedOver(_) | RelayEnd::GoesOn | RelayEnd::NoRest => {
-            Err(Refusal::RegistryAway)
-        }
+        RelayEnd::NoAnswer(_)
+        | RelayEnd::PassedOver(_)
+        | RelayEnd::GoesOn
+        | RelayEnd::NoRest
+        | RelayEnd::Fault(_) => Err(Refusal::RegistryAway),
         RelayEnd::BadUpload(UploadFault::Framing(why)) => Err(Refusal::Framing(why)),
         RelayEnd::BadUpload(UploadFault::TooSlow) => Err(Refusal::BodyTooSlow),
     }

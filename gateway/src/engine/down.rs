@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
@@ -207,6 +208,12 @@ impl Down<'_> {
             Self::H1(h1) => h1.poll_flush(cx),
             Self::H2(h2) => h2.poll_flush(cx),
         }
+    }
+
+    /// Waits until all that is queued has left, as long as the client takes it.
+    pub async fn flush_within(&mut self, limit: Duration) -> Result<(), DownError> {
+        let flushing = std::future::poll_fn(|cx| self.poll_flush(cx));
+        tokio::time::timeout(limit, flushing).await.unwrap_or(Err(DownError::Gone))
     }
 
     /// After a flush: waits until the last byte has left for the socket.

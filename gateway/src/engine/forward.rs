@@ -3,11 +3,12 @@
 mod attempt;
 mod contact;
 mod judge;
+mod told;
 
 use std::sync::Arc;
 
 use self::attempt::{Address, Tried};
-use super::admit::{NotAdmitted, wait};
+use super::admit::{NotAdmitted, place_at, wait};
 use super::app::App;
 use super::choice::Choice;
 use super::context::RequestContext;
@@ -17,6 +18,7 @@ use super::plan::Body;
 use super::relay::BROKE_OFF;
 use super::resumption::Resumption;
 use super::seats::{Admission, Seats};
+use super::silence::Silence;
 use crate::dialect::Operation;
 use crate::metrics::{Outcome, RouteKind};
 use crate::refusal::Refusal;
@@ -37,6 +39,8 @@ pub struct Forward<'a> {
     pub operation: Operation<'a>,
     pub query: Option<&'a str>,
     pub body: Body<'a>,
+    /// The body asks for a stream of events.
+    pub streams: bool,
 }
 
 /// How forwarding ended, when the gateway need not answer itself.
@@ -74,6 +78,8 @@ struct Errand<'a, 'c> {
     context: &'a mut RequestContext,
     /// How its answer can go on elsewhere, or does.
     resume: Option<Resumption>,
+    /// What the client hears until somebody speaks.
+    silence: Option<Silence>,
 }
 
 pub async fn forward(
@@ -85,20 +91,20 @@ pub async fn forward(
 ) -> Result<Forwarded, Refusal> {
     app.endpoints.retries.came(now_ms());
     let resume = Resumption::of(forward, choice);
-    let mut errand = Errand { app, down, asks: forward, context, resume };
+    let silence = Silence::of(forward, choice);
+    let mut errand = Errand { app, down, asks: forward, context, resume, silence };
     let served = errand.serve(choice).await;
-    if !errand.has_gone_on() {
-        return served;
+    if errand.has_gone_on() {
+        let end = served.unwrap_or_else(|_| errand.tell_cut());
+        app.metrics.continued.with_label_values(&[end.label()]).inc();
+        return Ok(end);
     }
-    let end = served.unwrap_or_else(|_| {
-        // Its head went down long ago, and nobody goes on.
-        let dialect = Dialect::of_tail(forward.tail);
-        errand.down.send_data(&mut vec![dialect.error_event(BROKE_OFF, "upstream_incomplete")]);
-        errand.context.ended(Outcome::Incomplete);
-        Forwarded::Cut
-    });
-    app.metrics.continued.with_label_values(&[end.label()]).inc();
-    Ok(end)
+    match served {
+        Err(refusal) if errand.silence.as_ref().is_some_and(Silence::has_begun_stream) => {
+            Ok(Box::pin(errand.tell(&refusal, choice)).await)
+        }
+        served => served,
+    }
 }
 
 impl Errand<'_, '_> {
@@ -165,6 +171,14 @@ impl Errand<'_, '_> {
         Err(unserved(last, &seats, choice))
     }
 
+    /// The answer's head went down long ago, and nobody goes on.
+    fn tell_cut(&mut self) -> Forwarded {
+        let dialect = Dialect::of_tail(self.asks.tail);
+        self.down.send_data(&mut vec![dialect.cut_event(BROKE_OFF, "upstream_incomplete")]);
+        self.context.ended(Outcome::Incomplete);
+        Forwarded::Cut
+    }
+
     fn has_gone_on(&self) -> bool {
         self.resume.as_ref().is_some_and(Resumption::has_gone_on)
     }
@@ -179,7 +193,13 @@ impl Errand<'_, '_> {
             return Ok(Admission::AtOnce);
         }
         // Boxed: a request that need not wait shall not carry the room for it.
-        *place = Some(Box::pin(wait(self.app, self.down, provider)).await?);
+        *place = Some(match &mut self.silence {
+            None => Box::pin(wait(self.app, self.down, provider)).await?,
+            Some(silence) => {
+                let waiting = silence.cover(self.down, self.context, place_at(self.app, provider));
+                Box::pin(waiting).await.unwrap_or(Err(NotAdmitted::ClientGone))?
+            }
+        });
         Ok(Admission::AfterWaiting)
     }
 }

@@ -83,11 +83,7 @@ impl LocalReply {
             down.send_data(&mut vec![self.body]);
         }
         down.send_end(None);
-        let flushing = std::future::poll_fn(|cx| down.poll_flush(cx));
-        match tokio::time::timeout(app.limits.write_stall_timeout, flushing).await {
-            Ok(flushed) => flushed,
-            Err(_) => Err(DownError::Gone),
-        }
+        down.flush_within(app.limits.write_stall_timeout).await
     }
 }
 

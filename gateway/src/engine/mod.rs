@@ -34,6 +34,7 @@ mod resumption;
 mod scrub;
 mod seats;
 mod serve;
+mod silence;
 mod timer;
 mod translated;
 mod trial;

@@ -18,10 +18,12 @@ use super::exchange::Conversion;
 use super::last_words::Dialect;
 use super::reply::Reply;
 use super::resumption::Resumption;
+use super::silence::Silence;
 use super::trial::Trial;
 use super::up::{ReplyParts, Up, UpError, UpEvent};
 use crate::body::ModelRewrite;
 use crate::config::Limits;
+use crate::dialect::responses::reply::UpstreamFault;
 use crate::metrics::{Kept, ModelTokens};
 use crate::upstream::endpoint::Timeouts;
 use bytes::Bytes;
@@ -49,6 +51,9 @@ pub enum RelayEnd {
     GoesOn,
     /// The upstream does not go on with the answer. The client was told nothing.
     NoRest,
+    /// The stream was begun from here, and the upstream's answer is none that can go on with it. The client was told
+    /// nothing.
+    Fault(Box<UpstreamFault>),
     /// The client's body broke off or is malformed, before an answer.
     BadUpload(UploadFault),
     /// The upstream agreed to switch protocols; its head was passed on.
@@ -87,6 +92,8 @@ pub struct RelayPlan<'a> {
     pub trial: Option<&'a Trial<'a>>,
     /// How a stream can go on that breaks off here, or broke off elsewhere.
     pub resume: Option<&'a mut Resumption>,
+    /// What the client hears until somebody speaks.
+    pub silence: Option<&'a mut Silence>,
 }
 
 /// What is counted of an answer.
@@ -115,6 +122,8 @@ pub struct Relay<'r, 'c> {
     head_sent: bool,
     /// The head of a success came, and nothing of its body yet.
     awaits_body: bool,
+    /// Comments can stand before the answer's body.
+    takes_comments: bool,
     finished: bool,
     gate: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
     pieces: Vec<Bytes>,
@@ -153,6 +162,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             reply: None,
             head_sent: false,
             awaits_body: false,
+            takes_comments: false,
             finished: false,
             gate: None,
             pieces: Vec::new(),

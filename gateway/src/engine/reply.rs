@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use http::Method;
+use http::{Method, StatusCode};
 
 use super::encode::{Fields, Framing};
 use super::frames::Boundary;
@@ -13,7 +13,7 @@ use super::translated::Translated;
 use super::up::ReplyParts;
 use crate::body::{self, JsonRewriter, ModelRewrite, SseRewriter, Usage, UsageScanner};
 use crate::dialect::chat_reply::{self, ChatStream};
-use crate::dialect::responses::reply::{ANSWER_BYTES_MAX, End};
+use crate::dialect::responses::reply::{ANSWER_BYTES_MAX, ERROR_BODY_BYTES_MAX, End, UpstreamFault};
 use crate::dialect::responses::turn::Turn;
 use crate::h1::head::BodyLength;
 
@@ -37,6 +37,8 @@ enum Transform {
     Reasoning(Box<ChatStream>, Option<SseRewriter>),
     Scrub(Scrubber),
     Translate(Box<Translated>),
+    /// Kept for its message.
+    Fault(BytesMut),
 }
 
 impl Reply {
@@ -109,6 +111,38 @@ impl Reply {
         }
     }
 
+    /// An error that is told inside a stream that has begun.
+    pub fn fault() -> Self {
+        Self {
+            transform: Transform::Fault(BytesMut::new()),
+            framing: Framing::Open,
+            is_stream: false,
+            boundary: Boundary::default(),
+            usage: None,
+            scratch: BytesMut::new(),
+        }
+    }
+
+    /// Whether it is an error's body that is read.
+    pub fn is_fault(&self) -> bool {
+        match &self.transform {
+            Transform::Fault(_) => true,
+            Transform::Translate(translated) => translated.is_fault(),
+            _ => false,
+        }
+    }
+
+    /// What the answer, which has ended, tells instead of being one.
+    pub fn take_fault(&mut self, status: StatusCode, key: &[u8]) -> Option<UpstreamFault> {
+        match &mut self.transform {
+            Transform::Fault(body) => {
+                Some(UpstreamFault::of_answer(status.as_u16(), body, None).without_key(key))
+            }
+            Transform::Translate(translated) => translated.take_fault(),
+            _ => None,
+        }
+    }
+
     /// The answer that is made anew, if it is.
     pub fn translated(&self) -> Option<&Translated> {
         match &self.transform {
@@ -120,7 +154,7 @@ impl Reply {
     /// Whether the head waits for the whole body.
     pub fn collects(&self) -> bool {
         match &self.transform {
-            Transform::Collect(..) => true,
+            Transform::Collect(..) | Transform::Fault(_) => true,
             Transform::Translate(translated) => !translated.is_stream(),
             _ => false,
         }
@@ -148,6 +182,11 @@ impl Reply {
             Transform::Scrub(scrubber) => pieces.drain(..).for_each(|piece| scrubber.feed(&piece, scratch)),
             Transform::Translate(translated) => {
                 pieces.drain(..).for_each(|piece| translated.feed(&piece, scratch))
+            }
+            Transform::Fault(body) => {
+                // What is beyond the bound can't be read for a message; that it is beyond has to be seen.
+                let room = (ERROR_BODY_BYTES_MAX + 1).saturating_sub(body.len());
+                body.extend(pieces.drain(..).flatten().take(room));
             }
         }
         self.take_scratch(pieces);
@@ -199,11 +238,13 @@ impl Reply {
 
     /// The body has ended: what was kept back comes out, and a collected body gets its length.
     pub fn finish(&mut self, pieces: &mut Vec<Bytes>) {
-        if self.translated().is_some() {
-            return self.end_translated(End::Clean, pieces);
+        match &self.transform {
+            Transform::Translate(_) => return self.end_translated(End::Clean, pieces),
+            Transform::Fault(_) => return,
+            _ => {}
         }
         match std::mem::replace(&mut self.transform, Transform::Pass) {
-            Transform::Pass | Transform::Translate(_) => {}
+            Transform::Pass | Transform::Translate(_) | Transform::Fault(_) => {}
             Transform::Collect(collected) => {
                 collected.finish(pieces);
                 self.framing = Framing::Length(pieces.iter().map(|piece| piece.len() as u64).sum());

@@ -12,6 +12,7 @@ use super::context::{RequestContext, RequestId};
 use super::control;
 use super::down::{Down, RequestView};
 use super::forward::{Forward, Forwarded, forward};
+use super::last_words::Dialect;
 use super::local::{self, LocalReply};
 use super::plan::Body;
 use super::read_body::{ReadError, read_body};
@@ -235,6 +236,7 @@ fn reading(
     choice: Option<&Choice>,
     operation: Operation<'_>,
     request: RequestView<'_>,
+    tail: &str,
 ) -> Result<Reading, Refusal> {
     let (json, encoded) = (is_json(request.fields), is_encoded(request.fields));
     let empty = request.body == BodyLength::Empty;
@@ -254,7 +256,9 @@ fn reading(
                 Ok(Reading::Scan)
             }
         }
-        Some(Choice::Provider(provider)) if json && !encoded && !empty && looks_into(provider, operation) => {
+        Some(Choice::Provider(provider))
+            if json && !encoded && !empty && looks_into(provider, operation, tail) =>
+        {
             Ok(Reading::Whole)
         }
         Some(Choice::Provider(_)) => Ok(Reading::Through),
@@ -267,9 +271,10 @@ fn reading(
 }
 
 /// Whether a provider route has something to do in the body, other than to put a model in.
-fn looks_into(provider: &Provider, operation: Operation<'_>) -> bool {
+fn looks_into(provider: &Provider, operation: Operation<'_>, tail: &str) -> bool {
+    let speaks_up = provider.comment_interval.is_some() && Dialect::of_events(tail).is_some();
     let reasons = provider.backend.uses_reasoning_parser && operation == Operation::ChatCompletions;
-    reasons || provider.extra_body.is_some()
+    reasons || speaks_up || provider.extra_body.is_some()
 }
 
 async fn forward_routed(
@@ -282,8 +287,16 @@ async fn forward_routed(
 ) -> Result<Forwarded, Stopped> {
     let Routed { kind, workspace, tail, named } = routed;
     let operation = Operation::of(request.method, &tail);
-    let reading = reading(named.as_ref(), operation, request)?;
-    let mut plan = Forward { kind, request, tail: &tail, operation, query, body: streamed(request.body) };
+    let reading = reading(named.as_ref(), operation, request, &tail)?;
+    let mut plan = Forward {
+        kind,
+        request,
+        tail: &tail,
+        operation,
+        query,
+        body: streamed(request.body),
+        streams: false,
+    };
     if let (Reading::Through, Some(choice)) = (reading, &named) {
         return Ok(forward(app, down, &plan, choice, context).await?);
     }
@@ -291,6 +304,14 @@ async fn forward_routed(
     let scan = match reading {
         Reading::Scan => Some(body::scan(&bytes).map_err(Refusal::Body)?),
         _ => None,
+    };
+    plan.streams = match &scan {
+        Some(scan) => scan.stream,
+        // Bodies that are not scanned are not refused for what is in them either.
+        None if named.as_ref().is_some_and(|choice| choice.comment_interval().is_some()) => {
+            body::scan(&bytes).is_ok_and(|scan| scan.stream)
+        }
+        None => false,
     };
     plan.body = match &scan {
         Some(scan) => Body::Json(&bytes, scan),

@@ -12,6 +12,7 @@ use http::StatusCode;
 use super::context::OwnFields;
 use super::reply::{is_encoded, is_event_stream};
 use super::scrub::scrubbed;
+use super::silence::EVENT_STREAM_FIELDS;
 use super::up::ReplyParts;
 use crate::dialect::responses::reply::{
     ANSWER_BYTES_MAX, ERROR_BODY_BYTES_MAX, End, Opening, StreamTranslator, UpstreamFault, whole,
@@ -25,6 +26,8 @@ pub struct Translated {
     stage: Stage,
     head: NewHead,
     key: Box<[u8]>,
+    /// What went wrong there, where that is all there is to tell.
+    fault: Option<UpstreamFault>,
 }
 
 enum Stage {
@@ -75,7 +78,12 @@ impl Translated {
             Stage::Whole { opening: Box::new(opening(turn)), wants_events, body: BytesMut::new() }
         };
         let kind = if matches!(stage, Stage::Events(_)) { Kind::Events } else { Kind::Json };
-        Self { stage, head: NewHead { status: StatusCode::OK, kind, retry_after: None }, key: key.into() }
+        Self {
+            stage,
+            head: NewHead { status: StatusCode::OK, kind, retry_after: None },
+            key: key.into(),
+            fault: None,
+        }
     }
 
     /// Whether events go down as they come.
@@ -133,7 +141,7 @@ impl Translated {
                 self.end_whole(*opening, wants_events, &body, out)
             }
             Stage::Fault { status, retry_after, body } => {
-                self.tell(&UpstreamFault::of_answer(status, &body, retry_after.as_deref()), out);
+                self.tell(UpstreamFault::of_answer(status, &body, retry_after.as_deref()), out);
             }
             Stage::Unusable(_) | Stage::Over => {}
         }
@@ -147,17 +155,23 @@ impl Translated {
             whole(opening, body, now_s()).map(|answer| out.unsplit(answer))
         };
         if let Err(fault) = made {
-            self.tell(&fault, out);
+            self.tell(fault, out);
         }
     }
 
-    fn tell(&mut self, fault: &UpstreamFault, out: &mut BytesMut) {
+    fn tell(&mut self, fault: UpstreamFault, out: &mut BytesMut) {
         self.head = NewHead {
             status: StatusCode::from_u16(fault.status).unwrap_or(StatusCode::BAD_GATEWAY),
             kind: Kind::Json,
             retry_after: fault.retry_after.clone(),
         };
         out.unsplit(scrubbed(&self.key, &fault.body_json()));
+        self.fault = Some(fault);
+    }
+
+    /// What the answer tells instead of being one.
+    pub fn take_fault(&mut self) -> Option<UpstreamFault> {
+        self.fault.take().map(|fault| fault.without_key(&self.key))
     }
 
     /// An event for the client's idle timer.
@@ -175,12 +189,7 @@ impl Translated {
     pub fn put_fields<'a>(&'a self, own: &mut OwnFields<'a>) {
         match self.head.kind {
             Kind::Json => own.push(("content-type", "application/json")),
-            Kind::Events => own.extend([
-                ("content-type", "text/event-stream"),
-                ("cache-control", "no-cache"),
-                // Proxies on the way must not collect it.
-                ("x-accel-buffering", "no"),
-            ]),
+            Kind::Events => own.extend(EVENT_STREAM_FIELDS),
         }
         if let Some(after) = &self.head.retry_after {
             own.push(("retry-after", after));
@@ -188,7 +197,7 @@ impl Translated {
     }
 }
 
-fn opening(turn: Turn) -> Opening {
+pub fn opening(turn: Turn) -> Opening {
     let nonce = u128::from(random()) << 64 | u128::from(random());
     Opening { turn, now_s: now_s(), nonce }
 }

@@ -2,10 +2,13 @@
 //! the request is encoded here, once, when a table is built.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
-use proto_shared::backend::{Backend, BackendFormat};
+use proto_shared::backend::{
+    Backend, BackendFormat, STREAM_COMMENT_INTERVAL_MAX_MS, STREAM_COMMENT_INTERVAL_MIN_MS,
+};
 use proto_shared::routing::Strategy;
 use proto_shared::secret::ExposeSecret;
 use proto_shared::snapshot::Watch;
@@ -39,6 +42,8 @@ pub struct Provider {
     /// Whether what it is sent stays with whoever runs this gateway.
     pub local: bool,
     pub backend: Backend,
+    /// How often the client of a stream hears something while the provider says nothing yet.
+    pub comment_interval: Option<Duration>,
     /// Set when it may be asked how it is.
     pub watch: Option<Watch>,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
@@ -143,6 +148,7 @@ impl Provider {
             pinned: route.backend.pinned_model.as_deref().map(PinnedModel::new),
             key,
             backend: route.backend.clone(),
+            comment_interval: route.backend.stream_comment_interval_ms.map(comment_interval),
             local: route.local,
             watch: route.watch.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
@@ -161,6 +167,12 @@ impl Provider {
     pub fn owns_header(&self, name: &[u8]) -> bool {
         self.fixed_headers.iter().any(|(own, _)| own.as_str().as_bytes().eq_ignore_ascii_case(name))
     }
+}
+
+/// A snapshot may say anything; a client is not flooded.
+pub(super) fn comment_interval(ms: u32) -> Duration {
+    let ms = ms.clamp(STREAM_COMMENT_INTERVAL_MIN_MS, STREAM_COMMENT_INTERVAL_MAX_MS);
+    Duration::from_millis(ms.into())
 }
 
 /// What the provider adds to bodies. A pinned model is the only one.

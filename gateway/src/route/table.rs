@@ -2,12 +2,13 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use proto_shared::secret::SecretError;
 use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
 
-use super::provider::{Provider, ProviderError, arm, json_string};
+use super::provider::{self, Provider, ProviderError, arm, json_string};
 use crate::balance::{Arm, Plan, Sought};
 use crate::body::ModelRewrite;
 use crate::metrics::ModelTokens;
@@ -50,6 +51,8 @@ pub struct ModelEntry {
     pub local_only: Option<LocalOnly>,
     /// A stream whose server died goes on at another address.
     pub resume: Resume,
+    /// How often the client of a stream hears something while nobody says anything yet.
+    pub comment_interval: Option<Duration>,
     /// Which address of which candidate is next.
     pub plan: Plan,
     /// What that depends on, beside the candidates.
@@ -138,6 +141,7 @@ impl RouteTable {
             let arms = arms(&usable, &route.routing);
             let usable = told_apart(usable);
             let entry = Arc::new(ModelEntry {
+                comment_interval: comment_interval(route, &usable),
                 plan: Plan::new(strategy, &arms),
                 sought: Sought::by(strategy, sticky),
                 name: route.name.as_str().into(),
@@ -238,6 +242,12 @@ fn told_apart(candidates: Vec<(CandidateRoute, &str)>) -> Vec<CandidateRoute> {
         CandidateRoute { label, ..candidate }
     };
     candidates.into_iter().map(told_apart).collect()
+}
+
+/// What the model's owner says, else the most often that one of its providers does.
+fn comment_interval(route: &ModelRoute, candidates: &[CandidateRoute]) -> Option<Duration> {
+    let of_providers = || candidates.iter().filter_map(|candidate| candidate.provider.comment_interval).min();
+    route.stream_comment_interval_ms.map(provider::comment_interval).or_else(of_providers)
 }
 
 /// The upstream ids that mean this model.

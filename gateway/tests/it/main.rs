@@ -40,6 +40,7 @@ mod responses;
 mod responses_under_way;
 mod routes;
 mod served_by;
+mod silence;
 mod streaming;
 mod tls;
 mod tokens;

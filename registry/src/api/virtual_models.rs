@@ -75,6 +75,10 @@ pub struct UpdateVirtualModel {
     /// `continue_final_message`, `auto` at those that say so
     #[schema(value_type = Option<ResumeWord>)]
     resume: Option<ResumeWish>,
+    /// Ours. How often the client of a stream gets a comment while nobody says anything yet; null: as the providers say
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>, minimum = 100, maximum = 600_000)]
+    stream_comment_interval_ms: Option<Option<u32>>,
 }
 
 impl RequestBody for CreateVirtualModel {
@@ -181,6 +185,9 @@ impl UpdateVirtualModel {
         }
         if let Some(resume) = self.resume {
             body.resume = resume;
+        }
+        if let Some(interval_ms) = self.stream_comment_interval_ms {
+            body.stream_comment_interval_ms = interval_ms;
         }
         if let Some(models) = self.models {
             body.models = models;

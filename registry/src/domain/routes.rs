@@ -208,8 +208,7 @@ impl<'p> Served<'p> {
     }
 
     fn route(&self, model: &'p VirtualRoute) -> ModelRoute {
-        let VirtualRoute { workspace, name, target, created, middleware, routing, local_only: _, resume } =
-            model;
+        let VirtualRoute { workspace, name, target, created, middleware, routing, resume, .. } = model;
         let own = (workspace, name.as_str());
         let leads_to = match target {
             // A gateway that knows no middleware must not serve it either.
@@ -253,6 +252,7 @@ impl<'p> Served<'p> {
             local_only,
             resume: *resume == ResumeWish::Promised,
             resume_where_known: *resume == ResumeWish::WhereKnown,
+            stream_comment_interval_ms: model.stream_comment_interval_ms,
         }
     }
 

@@ -46,6 +46,10 @@ pub struct VirtualModelBody {
     #[serde(default, skip_serializing_if = "ResumeWish::is_off")]
     #[schema(value_type = ResumeWord)]
     pub resume: ResumeWish,
+    /// How often the client of a stream gets a comment while nobody says anything yet; null: as the providers say
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 600_000)]
+    pub stream_comment_interval_ms: Option<u32>,
 }
 
 /// Whether chat streams go on at another address when their server dies.
@@ -152,6 +156,7 @@ pub struct VirtualRoute {
     pub routing: Option<RoutingWish>,
     pub local_only: bool,
     pub resume: ResumeWish,
+    pub stream_comment_interval_ms: Option<u32>,
 }
 
 /// Which model answers.

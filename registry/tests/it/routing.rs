@@ -131,6 +131,22 @@ async fn resuming_is_kept_as_written_published_and_taken_back() {
 }
 
 #[tokio::test]
+async fn comments_during_silence_are_kept_as_written_published_and_taken_back() {
+    let (h, _fakes) = two_arms().await;
+    let path = format!("{VIRTUAL}/tiny");
+    let on = h.patch(&path, json!({ "stream_comment_interval_ms": 15_000 })).await.expect(200);
+    assert_eq!(on.body["stream_comment_interval_ms"], 15_000);
+    assert_eq!(published(&h, on.generation()).await.stream_comment_interval_ms, Some(15_000));
+    let off = h.patch(&path, json!({ "stream_comment_interval_ms": null })).await.expect(200);
+    assert_eq!(off.body.get("stream_comment_interval_ms"), None);
+    assert_eq!(published(&h, off.generation()).await.stream_comment_interval_ms, None);
+    for bad in [0, 99, 600_001] {
+        let refused = h.patch(&path, json!({ "stream_comment_interval_ms": bad })).await.expect(422);
+        assert_eq!(refused.body["detail"][0]["loc"], json!(["body", "stream_comment_interval_ms"]));
+    }
+}
+
+#[tokio::test]
 async fn what_is_local_only_has_no_hosted_candidate_from_the_next_generation_on() {
     let (h, fakes) = two_arms().await;
     let hosted = json!({ "host_url": fakes[1].url(), "locality": "hosted" });

@@ -1,6 +1,6 @@
 //! Values of flags that have a form of their own.
 
-use proto_shared::backend::{BackendFormat, ReasoningReplay};
+use proto_shared::backend::{BackendFormat, LeavingClients, ReasoningReplay};
 use proto_shared::routing::{StickyKey, Strategy, TIER_MAX, WEIGHT_MAX};
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -106,6 +106,10 @@ pub fn json_object(text: &str) -> Result<Map<String, Value>, String> {
 pub fn backend_format(text: &str) -> Result<BackendFormat, String> {
     word(&text.to_ascii_uppercase())
         .ok_or_else(|| format!("{text:?} is none of openai-chat, openai-responses and anthropic-messages"))
+}
+
+pub fn leaving_clients(text: &str) -> Result<LeavingClients, String> {
+    word(text).ok_or_else(|| format!("{text:?} is neither cancel nor drain"))
 }
 
 pub fn reasoning_replay(text: &str) -> Result<ReasoningReplay, String> {

@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use proto_shared::backend::{BackendFormat, CONCURRENT_REQUESTS_MAX, ReasoningReplay};
+use proto_shared::backend::{
+    BackendFormat, CONCURRENT_REQUESTS_MAX, LeavingClients, ReasoningReplay, STREAM_COMMENT_INTERVAL_MAX_MS,
+};
 use serde_json::{Map, Value};
 
 use super::fields::About;
-use super::parse::{backend_format, json_object, reasoning_replay};
+use super::parse::{backend_format, json_object, leaving_clients, reasoning_replay};
 use super::shared::{Connection, Create, FarConnection, Listing, Named, Update};
 
 #[derive(Debug, Subcommand)]
@@ -130,6 +132,12 @@ pub struct ProviderFields {
     /// Most requests under way at once; further ones wait [default: 1000]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(CONCURRENT_REQUESTS_MAX)))]
     pub num_concurrent_requests: Option<u32>,
+    /// Send the client of a stream a comment this often while the provider says nothing yet; 0 ends it
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=i64::from(STREAM_COMMENT_INTERVAL_MAX_MS)))]
+    pub stream_comment_interval_ms: Option<u32>,
+    /// What becomes of a hosted provider's answer whose client has left: cancel it, or drain it to learn its usage
+    #[arg(long, value_name = "cancel|drain", value_parser = leaving_clients)]
+    pub leaving_clients: Option<LeavingClients>,
     /// Take <think> tags and reasoning fields for reasoning
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub uses_reasoning_parser: Option<bool>,

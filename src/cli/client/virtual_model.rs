@@ -1,6 +1,7 @@
 //! Arguments of `nimgate virtual-model`.
 
 use clap::{Args, Subcommand};
+use proto_shared::backend::STREAM_COMMENT_INTERVAL_MAX_MS;
 
 use serde_json::Value;
 
@@ -47,6 +48,9 @@ pub struct VirtualModelFields {
     /// `continue_final_message`; auto asks those of one's own, and goes on at those that do
     #[arg(long, value_name = "true|false|auto", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = resume)]
     pub resume: Option<Value>,
+    /// Send the client of a stream a comment this often while nobody says anything yet; 0: as the providers say
+    #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=i64::from(STREAM_COMMENT_INTERVAL_MAX_MS)))]
+    pub stream_comment_interval_ms: Option<u32>,
 }
 
 #[derive(Debug, Args)]

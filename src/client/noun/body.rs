@@ -106,6 +106,11 @@ impl Body {
         self.0.remove(field);
     }
 
+    /// Writes a number, of which zero means none.
+    pub fn put_or_clear(&mut self, path: &str, value: Option<u32>) {
+        self.put(path, &value.map(|value| (value > 0).then_some(value)));
+    }
+
     /// Writes a value at a path such as `model_spec.model_name`; what is no object on the way becomes one.
     pub fn put<T: Serialize>(&mut self, path: &str, value: &Option<T>) {
         let Some(Ok(value)) = value.as_ref().map(serde_json::to_value) else { return };

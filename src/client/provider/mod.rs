@@ -70,6 +70,8 @@ impl Fields for ProviderFields {
         body.put("required_extra_headers", &self.required_extra_headers);
         body.text("pinned_model", &self.model);
         body.put("num_concurrent_requests", &self.num_concurrent_requests);
+        body.put_or_clear("stream_comment_interval_ms", self.stream_comment_interval_ms);
+        body.put("leaving_clients", &self.leaving_clients);
         body.put("uses_reasoning_parser", &self.uses_reasoning_parser);
         body.put("backend_format", &self.backend_format);
         body.put("chat_traits", &self.chat_traits);

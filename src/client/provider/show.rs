@@ -99,6 +99,8 @@ fn settings(value: &Value) -> Vec<(&'static str, String)> {
         ("pinned model", of("pinned_model")),
         ("reasoning", of("uses_reasoning_parser")),
         ("at a time", of("num_concurrent_requests")),
+        ("comments ms", of("stream_comment_interval_ms")),
+        ("who leaves", of("leaving_clients")),
         ("chat traits", members(&value["chat_traits"])),
         ("extra body", members(&value["default_extra_body"])),
         ("forced body", members(&value["required_extra_body"])),

@@ -108,6 +108,7 @@ impl Spread {
             "override_proxy",
             "local_only",
             "resume",
+            "stream_comment_interval_ms",
         ];
         let is_own = self.target == format!("{}/{}", self.workspace, self.name());
         let is_served = self.parts.iter().any(|part| part.standing == Standing::Serves);
@@ -318,6 +319,7 @@ mod tests {
         for (field, value) in [
             ("local_only", json!(true)),
             ("resume", json!(true)),
+            ("stream_comment_interval_ms", json!(15_000)),
             ("request_middleware", json!([{"name": "guard"}])),
             ("override_proxy", json!("a.b")),
         ] {

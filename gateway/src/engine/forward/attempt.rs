@@ -79,7 +79,9 @@ impl<'a> Errand<'a, '_> {
                 Some(resume) => resume.exchange(asks, candidate),
                 None => Exchange::of(asks, candidate),
             };
-            let exchange = exchange.map_err(Unserved::Refused)?;
+            let mut exchange = exchange.map_err(Unserved::Refused)?;
+            // Comments can stand in what is plain alone.
+            exchange.is_read |= self.silence.is_some();
             self.context.attempts += 1;
             match self.attempt(address, Asked { exchange, trial, fresh }).await {
                 Next::End(end) => return Ok(Tried::End(end)),
@@ -133,6 +135,7 @@ impl<'a> Errand<'a, '_> {
             gate: None,
             trial: Some(&asked.trial),
             resume: self.resume.as_mut().filter(|_| address.resumes),
+            silence: self.silence.as_mut(),
         };
         let mut relay = Relay::new(self.down, &mut up, plan, self.context, self.asks.body.is_stream());
         let end = relay.run().await;

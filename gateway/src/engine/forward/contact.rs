@@ -7,6 +7,7 @@ use super::{Errand, Forwarded};
 use crate::engine::down::Down;
 use crate::engine::exchange::Exchange;
 use crate::engine::plan::{Length, Receiver, UpstreamHead, join_small, upstream_path};
+use crate::engine::silence::Gone;
 use crate::engine::up::Up;
 use crate::engine::up_h1::H1Up;
 use crate::engine::up_h2::H2Up;
@@ -31,6 +32,10 @@ impl Errand<'_, '_> {
             return Ok(connection);
         }
         let connecting = self.app.connector.connect(endpoint, if upgrades { ALPN::H1 } else { ALPN::H2H1 });
+        if let Some(silence) = &mut self.silence {
+            let connected = Box::pin(silence.cover(self.down, self.context, connecting)).await;
+            return connected.map_err(|Gone| None)?.map_err(Some);
+        }
         tokio::select! {
             biased;
             connection = connecting => connection.map_err(Some),

@@ -74,6 +74,7 @@ pub fn settle(end: RelayEnd, context: &mut RequestContext) -> Next {
             context.ended(Outcome::Cancelled);
             Next::End(Forwarded::ClientGone)
         }
+        RelayEnd::Fault(fault) => Next::Refuse(Refusal::UpstreamFault(fault)),
         // Judged by the caller; here only for completeness.
         RelayEnd::NoAnswer(
             NoAnswer::Timeout | NoAnswer::Up(UpError::Cut | UpError::Broken(_) | UpError::NotProcessed),

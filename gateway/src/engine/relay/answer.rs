@@ -1,10 +1,13 @@
 //! What an upstream answers, and what of it goes down.
 
+use http::StatusCode;
+
 use super::{NoAnswer, Relay, RelayEnd};
+use crate::dialect::responses::reply::UpstreamFault;
 use crate::engine::down::{ReplyFilter, ReplyHead};
 use crate::engine::encode::Framing;
 use crate::engine::exchange::Conversion;
-use crate::engine::reply::Reply;
+use crate::engine::reply::{Reply, is_encoded};
 use crate::engine::up::{ReplyParts, UpError};
 
 impl Relay<'_, '_> {
@@ -20,19 +23,32 @@ impl Relay<'_, '_> {
         if self.plan.resume.as_ref().is_some_and(|resume| resume.awaits_rest()) {
             return self.on_rest_head(&parts);
         }
-        self.context.answered(status.as_u16());
-        if status == http::StatusCode::SWITCHING_PROTOCOLS {
+        let has_begun = self.has_begun_stream();
+        if !has_begun {
+            self.context.answered(status.as_u16());
+        }
+        if status == StatusCode::SWITCHING_PROTOCOLS {
             self.waiting_head = Some(parts);
             return Some(RelayEnd::Upgraded);
         }
         let plan = &mut self.plan;
         let passed =
             || Reply::plan(&parts, plan.method, plan.rewrite, plan.key, plan.limits.reply_buffer_bytes_max);
-        let reply = match plan.conversion.take() {
+        let mut reply = match plan.conversion.take() {
+            Some(Conversion::Response(turn)) => Reply::response(&parts, turn, plan.key),
+            _ if has_begun && !status.is_success() => Reply::fault(),
             None => passed(),
             Some(Conversion::Reasoning) => passed().with_reasoning(&parts, plan.rewrite),
-            Some(Conversion::Response(turn)) => Reply::response(&parts, turn, plan.key),
         };
+        let is_plain_stream = reply.is_stream && !is_encoded(parts.fields());
+        if has_begun {
+            if let Some(fault) = unfit(&reply, is_plain_stream) {
+                return Some(RelayEnd::Fault(Box::new(fault)));
+            }
+            reply.framing = Framing::Open;
+        }
+        self.takes_comments =
+            is_plain_stream && reply.framing == Framing::Open && reply.translated().is_none();
         if let Some(resume) = &mut plan.resume {
             resume.answered(&parts, &reply);
         }
@@ -58,11 +74,21 @@ impl Relay<'_, '_> {
             return Some(RelayEnd::NoRest);
         }
         self.reply = Some(reply);
-        self.head_sent = true;
+        (self.head_sent, self.takes_comments) = (true, true);
         None
     }
 
+    fn has_begun_stream(&self) -> bool {
+        self.plan.silence.as_ref().is_some_and(|silence| silence.has_begun_stream())
+    }
+
     pub(super) fn send_head(&mut self) -> Option<RelayEnd> {
+        if self.has_begun_stream() {
+            return self.send_no_head();
+        }
+        if let Some(silence) = &mut self.plan.silence {
+            silence.upstream_begins();
+        }
         let (Some(parts), Some(reply)) = (self.waiting_head.take(), &self.reply) else { return None };
         if let Some(translated) = reply.translated() {
             self.context.answered(translated.status().as_u16());
@@ -86,6 +112,17 @@ impl Relay<'_, '_> {
         };
         self.head_sent = true;
         self.down.send_head(&head).err().map(|_| RelayEnd::ClientGone)
+    }
+
+    /// The stream was begun from here: the answer goes on with it, or is told in it.
+    fn send_no_head(&mut self) -> Option<RelayEnd> {
+        let (Some(parts), Some(reply)) = (self.waiting_head.take(), &mut self.reply) else { return None };
+        if let Some(fault) = reply.take_fault(parts.status(), self.plan.key) {
+            return Some(RelayEnd::Fault(Box::new(fault)));
+        }
+        self.context.answered(StatusCode::OK.as_u16());
+        self.head_sent = true;
+        None
     }
 
     /// Tells how long the model took to begin.
@@ -183,4 +220,15 @@ impl Relay<'_, '_> {
         self.pieces.append(&mut rest);
         finished.err().map(|misfit| self.tell_misfit(misfit))
     }
+}
+
+/// Why the answer can't go on with an event stream that has begun.
+fn unfit(reply: &Reply, is_plain_stream: bool) -> Option<UpstreamFault> {
+    let why = match () {
+        // What these make of an answer, they know themselves.
+        () if reply.translated().is_some() || reply.is_fault() || is_plain_stream => return None,
+        () if reply.is_stream => "the provider's answer is compressed, though it was asked not to",
+        () => "the provider answered with something else than the event stream that it was asked for",
+    };
+    Some(UpstreamFault::server(why))
 }

@@ -12,10 +12,9 @@ use crate::resume::{AtCut, Misfit};
 impl Relay<'_, '_> {
     pub(super) fn on_up_error(&mut self, error: UpError) -> Option<RelayEnd> {
         if !self.head_sent {
-            let translated = self.reply.as_ref().and_then(Reply::translated);
             // As much of an error's body as came says enough.
-            return match translated {
-                Some(translated) if translated.is_fault() => self.on_end(None),
+            return match &self.reply {
+                Some(reply) if reply.is_fault() => self.on_end(None),
                 _ => Some(RelayEnd::NoAnswer(NoAnswer::Up(error))),
             };
         }
@@ -71,7 +70,7 @@ impl Relay<'_, '_> {
             if !reply.at_frame_boundary() {
                 self.pieces.push(Bytes::from_static(b"\n\n"));
             }
-            self.pieces.push(self.plan.dialect.error_event(message, code));
+            self.pieces.push(self.plan.dialect.cut_event(message, code));
             self.down.send_data(&mut self.pieces);
         }
         RelayEnd::Cut

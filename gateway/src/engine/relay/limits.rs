@@ -34,6 +34,10 @@ impl Relay<'_, '_> {
                 self.pass_pieces();
                 None
             }
+            Limit::Silence => {
+                let silence = self.plan.silence.as_mut()?;
+                silence.speak(self.down, self.context).err().map(|_| RelayEnd::ClientGone)
+            }
             Limit::LastWords => self.on_end(None),
             Limit::UploadRate => Some(self.on_bad_upload(UploadFault::TooSlow)),
             Limit::UpStall if self.upload_failed => self.on_up_error(UpError::Cut),
@@ -75,6 +79,11 @@ impl Relay<'_, '_> {
         if self.speaks_for_itself() {
             consider(clock.down_wrote.max(clock.beat) + self.plan.limits.stream_keep_alive, Limit::KeepAlive);
         }
+        if let Some(silence) = &self.plan.silence
+            && self.is_silent()
+        {
+            consider(silence.due(), Limit::Silence);
+        }
         if let Some(at) = clock.said_all.filter(|_| !self.finished) {
             consider(at + LAST_WORDS_WAIT, Limit::LastWords);
         }
@@ -87,6 +96,12 @@ impl Relay<'_, '_> {
         translated.is_some_and(|translated| translated.is_stream() && !translated.has_said_all())
             && !self.finished
             && !self.down.has_output()
+    }
+
+    /// Whether nobody has said anything, and a comment can go down.
+    fn is_silent(&self) -> bool {
+        let is_before_answer = self.reply.is_none() || (self.awaits_body && self.takes_comments);
+        is_before_answer && !self.finished && !self.down.has_output()
     }
 
     /// When a body that goes on at the least rate would have had to bring its next byte.

@@ -94,6 +94,7 @@ impl Routes {
             local_only: None,
             resume: false,
             resume_where_known: false,
+            stream_comment_interval_ms: None,
         });
         self
     }

@@ -3,7 +3,7 @@
 //! Both ways in one shape. What an owner leaves out is as the preset says, or as a plain server has it. An
 //! answer leaves out what both agree on, so that an answer sent back changes nothing.
 
-use proto_shared::backend::{self, Backend, MaxTokensField, ReasoningReplay};
+use proto_shared::backend::{self, Backend, LeavingClients, MaxTokensField, ReasoningReplay};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -28,6 +28,15 @@ pub struct BackendFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 100_000)]
     num_concurrent_requests: Option<u32>,
+    /// How often the client of a stream gets a comment while the provider says nothing yet; null: never
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 100, maximum = 600_000)]
+    stream_comment_interval_ms: Option<u32>,
+    /// What becomes of a hosted provider's answer whose client has left: it is told to stop, or read on within bounds
+    /// so that what it costs is known; cancel
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<LeavingClientsPolicy>)]
+    leaving_clients: Option<LeavingClients>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_traits: Option<ChatTraits>,
 }
@@ -83,6 +92,14 @@ enum ProviderFormat {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a schema; values are `LeavingClients`")]
+enum LeavingClientsPolicy {
+    Cancel,
+    Drain,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "a schema; values are `ReasoningReplay`")]
 enum ReasoningReplayMode {
     Auto,
@@ -112,6 +129,8 @@ impl BackendFields {
             pinned_model: self.pinned_model,
             uses_reasoning_parser: self.uses_reasoning_parser.unwrap_or(base.uses_reasoning_parser),
             num_concurrent_requests: self.num_concurrent_requests.unwrap_or(base.num_concurrent_requests),
+            stream_comment_interval_ms: self.stream_comment_interval_ms,
+            leaving_clients: self.leaving_clients.unwrap_or(base.leaving_clients),
             chat: self.chat_traits.unwrap_or_default().over(base.chat),
         })
     }
@@ -134,6 +153,8 @@ impl BackendFields {
                 &plain.num_concurrent_requests,
                 &base.num_concurrent_requests,
             ),
+            stream_comment_interval_ms: backend.stream_comment_interval_ms,
+            leaving_clients: unusual(backend.leaving_clients, &plain.leaving_clients, &base.leaving_clients),
             chat_traits: (traits != ChatTraits::default()).then_some(traits),
         }
     }
@@ -225,6 +246,7 @@ mod tests {
             (None, json!({"backend_format": "OPENAI_RESPONSES", "uses_reasoning_parser": true})),
             (presets::find("gemini"), json!({"num_concurrent_requests": 16})),
             (presets::find("gemini"), unlike_gemini),
+            (None, json!({"stream_comment_interval_ms": 15_000, "leaving_clients": "drain"})),
             (presets::find("openai"), json!({"backend_format": "OPENAI_CHAT", "pinned_model": "m"})),
         ] {
             let backend = read(given).accept(preset).unwrap();

@@ -54,6 +54,7 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
         routing: None,
         local_only: false,
         resume: ResumeWish::Off,
+        stream_comment_interval_ms: None,
     }
 }
 

@@ -48,7 +48,7 @@ pub struct UpstreamFault {
 }
 
 impl UpstreamFault {
-    pub(super) fn server(message: impl Into<String>) -> Self {
+    pub fn server(message: impl Into<String>) -> Self {
         Self { status: 502, kind: FaultKind::Server, code: None, message: message.into(), retry_after: None }
     }
 
@@ -100,6 +100,14 @@ impl UpstreamFault {
             return Cow::Borrowed(self);
         }
         Cow::Owned(Self { message: self.message.replace(key, &"*".repeat(key.len())), ..self.clone() })
+    }
+
+    /// The same for a key as it is sent.
+    pub fn without_key(self, key: &[u8]) -> Self {
+        match std::str::from_utf8(key) {
+            Ok(key) => self.without(key).into_owned(),
+            Err(_) => self,
+        }
     }
 
     pub fn body_json(&self) -> Vec<u8> {

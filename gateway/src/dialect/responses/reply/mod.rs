@@ -36,7 +36,7 @@ use self::ids::Ids;
 pub use self::machine::ANSWER_BYTES_MAX;
 use self::machine::Machine;
 use self::object::{Ending, Head, Stage};
-pub use self::stream::{StreamTranslator, whole_as_events};
+pub use self::stream::{StreamTranslator, failed_events, whole_as_events};
 use super::turn::Turn;
 
 /// How an answer's body ended.

@@ -175,6 +175,14 @@ impl Translated {
     }
 }
 
+/// All events of a response that failed before it had said anything.
+pub fn failed_events(opening: Opening, fault: &UpstreamFault, now_s: u64) -> BytesMut {
+    let (mut translated, mut out) = (Translated::new(opening), BytesMut::new());
+    translated.start(&mut out);
+    translated.fail(fault, now_s, &mut out);
+    out
+}
+
 /// Translates a whole answer, of a provider that did not stream though it was asked to, into all events at once.
 pub fn whole_as_events(
     opening: Opening,
