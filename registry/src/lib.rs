@@ -37,7 +37,7 @@ pub use config::{
     DeploymentConfig, DiscoveryConfig, FilesConfig, RegistryConfig, RegistryLogin, RuntimeChoice,
     SecretAccess, ToolCallPlugins,
 };
-pub use declared::{Applied, DeclarationFault, DeclaredProvider};
+pub use declared::{Applied, DeclarationFault, DeclaredProvider, DeclaredVirtualModel};
 pub use domain::presets::at as preset_at;
 pub use error::Error;
 pub use gateways::Drain;

@@ -8,15 +8,14 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::declared::{self, Lists};
 use super::keys::{self, Key, Kind};
-
-/// The one list of tables in the file.
-pub const PROVIDERS: &str = "providers";
 
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Source {
-    File(PathBuf),
+    /// And the line, where it is known.
+    File(PathBuf, Option<usize>),
     Environment(String),
     Flag(&'static str),
 }
@@ -24,7 +23,8 @@ pub enum Source {
 impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path) => write!(f, "{}", path.display()),
+            Self::File(path, None) => write!(f, "{}", path.display()),
+            Self::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
             Self::Environment(name) => write!(f, "environment variable {name}"),
             Self::Flag(name) => f.write_str(name),
         }
@@ -74,8 +74,8 @@ pub struct FlagValue {
 #[derive(Debug, Default)]
 pub struct Layers {
     pub values: BTreeMap<&'static str, Given>,
-    /// What the file says under `providers`, and which file it is.
-    pub providers: Option<(toml::Value, PathBuf)>,
+    /// The lists of tables in the file.
+    pub lists: Lists,
     pub problems: Vec<Problem>,
 }
 
@@ -97,10 +97,11 @@ impl Layers {
     }
 
     fn read_file(&mut self, path: &Path, text: &str) {
-        let source = Source::File(path.to_owned());
+        let source = Source::File(path.to_owned(), None);
         match text.parse::<toml::Table>() {
             Ok(mut table) => {
-                self.providers = table.remove(PROVIDERS).map(|given| (given, path.to_owned()));
+                let given = declared::LISTS.into_iter().filter_map(|list| Some((list, table.remove(list)?)));
+                self.lists = Lists { given: given.collect(), file: path.to_owned(), text: text.to_owned() };
                 self.read_table("", table, &source);
             }
             Err(e) => self.problem(path.display().to_string(), e.to_string().trim_end(), None),

@@ -4,11 +4,11 @@
 //! are reported at once, each with its key and where the value came from. Only this module and
 //! [`crate::master_key`] read the environment of the serving commands.
 
+mod declared;
 mod deployments;
 mod keys;
 mod layers;
 mod limits;
-mod providers;
 mod settings;
 mod show;
 #[cfg(test)]
@@ -19,8 +19,8 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+pub use declared::{Declared, ProviderEntry, VirtualModelEntry};
 pub use layers::{FlagValue, Problem, Source};
-pub use providers::ProviderEntry;
 pub use settings::{Role, Settings, Surroundings};
 
 use layers::Layers;

@@ -12,9 +12,9 @@ use proto_shared::egress::{EgressPolicy, EgressRule};
 use proto_shared::host_url::Host;
 use registry::{DeploymentConfig, FilesConfig, RegistryLogin, RuntimeChoice, SecretAccess, ToolCallPlugins};
 
+use super::declared::Declared;
 use super::layers::{Layers, Problem, Source, Value};
 use super::limits::{self, Row};
-use super::providers::{self, ProviderEntry};
 use super::{deployments, keys};
 
 /// What a process is.
@@ -62,7 +62,7 @@ pub struct Settings {
     /// As far as it is numbers.
     pub deployments: DeploymentConfig,
     /// Made or changed at start.
-    pub providers: Vec<ProviderEntry>,
+    pub declared: Declared,
 }
 
 /// Where `nimgate gateway` looks for its registry, and `nimgate registry` listens.
@@ -102,7 +102,7 @@ impl Settings {
         );
         let egress = reader.egress(!reachable);
         let settings = Self {
-            providers: reader.providers(&egress),
+            declared: reader.declared(&egress),
             registry: reader.registry(role, &data_dir),
             listen,
             admin_listen,
@@ -279,7 +279,7 @@ impl Reader {
             return None;
         }
         match self.layers.values.get(key).map(|given| &given.source) {
-            Some(Source::File(file)) => Some(file.parent().unwrap_or(Path::new("")).join(text)),
+            Some(Source::File(file, _)) => Some(file.parent().unwrap_or(Path::new("")).join(text)),
             _ => Some(PathBuf::from(text)),
         }
     }
@@ -331,9 +331,9 @@ impl Reader {
         }
     }
 
-    fn providers(&mut self, egress: &EgressPolicy) -> Vec<ProviderEntry> {
-        let given = self.layers.providers.take();
-        given.map_or_else(Vec::new, |given| providers::read(given, egress, &mut self.layers.problems))
+    fn declared(&mut self, egress: &EgressPolicy) -> Declared {
+        let lists = std::mem::take(&mut self.layers.lists);
+        Declared::read(&lists, egress, &mut self.layers.problems)
     }
 
     fn registries(&mut self) -> Vec<RegistryLogin> {

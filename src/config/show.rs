@@ -8,7 +8,7 @@ use gateway::{AccessLog, RegistryAddress};
 use proto_shared::egress::EgressRule;
 use registry::{RuntimeChoice, SecretAccess, ToolCallPlugins};
 
-use super::layers::{PROVIDERS, Source};
+use super::layers::Source;
 use super::settings::Settings;
 use super::{deployments, keys, limits};
 
@@ -30,15 +30,14 @@ pub fn effective(settings: &Settings, sources: &BTreeMap<&'static str, Source>) 
     out
 }
 
-/// The providers, as they were written.
+/// The lists, as they were written.
 fn declared(settings: &Settings) -> String {
-    let tables = settings.providers.iter().map(|entry| toml::Value::Table(entry.written.clone()));
-    let tables: Vec<_> = tables.collect();
-    if tables.is_empty() {
-        return String::new();
-    }
-    let table = toml::Table::from_iter([(PROVIDERS.to_owned(), toml::Value::Array(tables))]);
-    format!("\n{table}")
+    let lists = settings.declared.written().into_iter().filter(|(_, tables)| !tables.is_empty());
+    let shown = lists.map(|(list, tables)| {
+        let tables = tables.into_iter().map(|table| toml::Value::Table(table.clone())).collect();
+        format!("\n{}", toml::Table::from_iter([(list.to_owned(), toml::Value::Array(tables))]))
+    });
+    shown.collect()
 }
 
 fn value_of(settings: &Settings, key: &str) -> Option<toml::Value> {

@@ -149,7 +149,8 @@ fn what_check_prints_is_a_file_with_the_same_meaning() {
     let file = "listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\nthreads = 3\nmaster_key_file = \"k\"\n\
                 [egress]\nallow = [\"10.0.0.0/8\", \".corp.example\"]\n[secrets]\naccess = false\n[files]\nfile_bytes_max = 7\n[limits]\ndrain_timeout_ms = 5\n\
                 [tls]\ncertificate = \"c\"\nkey = \"k\"\n\
-                [[providers]]\nname = \"pp\"\npreset = \"vllm\"\nkey_file = \"keys/pp\"\nextra_body = {a = {b = 1}}";
+                [[providers]]\nname = \"pp\"\npreset = \"vllm\"\nkey_file = \"keys/pp\"\nextra_body = {a = {b = 1}}\n\
+                [[virtual_models]]\nname = \"vv\"\nrouting = {strategy = \"weighted\", providers = [{provider = \"pp\"}]}";
     let first = read(Role::Gateway, file, &[("NIMGATE_ACCESS_LOG", "stderr")], vec![]).unwrap();
     let shown = first.show();
     assert!(shown.contains("# environment variable NIMGATE_ACCESS_LOG"), "{shown}");

@@ -1,26 +1,38 @@
-//! Providers of the configuration file, brought into the registry at start.
+//! What the configuration file declares, brought into the registry at start.
 //!
-//! One that can't be had is told and left as it is: the others, and the process, do not wait for it.
+//! What can't be had is told and left as it is: the rest, and the process, do not wait for it.
 
-use registry::{Applied, Registry};
+use registry::{Applied, Error, Registry};
 
-use crate::config::ProviderEntry;
+use crate::config::{Declared, ProviderEntry, VirtualModelEntry};
 
-pub async fn apply(registry: &Registry, entries: &[ProviderEntry]) {
-    for entry in entries {
-        let provider = format!("{}/{}", entry.provider.workspace, entry.provider.name);
-        let key = match entry.key.as_ref().map(|from| from.read()).transpose() {
-            Ok(key) => key,
-            Err(why) => {
-                tracing::warn!(provider, %why, "the key of a declared provider can't be read; a stored one stays");
-                None
-            }
-        };
-        match registry.declare(&entry.provider, key).await {
-            Ok(Applied::Created) => tracing::info!(provider, "created from the configuration file"),
-            Ok(Applied::Updated) => tracing::info!(provider, "updated from the configuration file"),
-            Ok(Applied::Unchanged) => tracing::info!(provider, "is as the configuration file says"),
-            Err(error) => tracing::error!(provider, %error, "a declared provider was not applied"),
+pub async fn apply(registry: &Registry, declared: &Declared) {
+    for entry in &declared.providers {
+        provider(registry, entry).await;
+    }
+    for VirtualModelEntry { virtual_model, .. } in &declared.virtual_models {
+        let name = format!("{}/{}", virtual_model.workspace, virtual_model.name);
+        tell("virtual model", &name, registry.declare_virtual_model(virtual_model).await);
+    }
+}
+
+async fn provider(registry: &Registry, entry: &ProviderEntry) {
+    let provider = format!("{}/{}", entry.provider.workspace, entry.provider.name);
+    let key = match entry.key.as_ref().map(|from| from.read()).transpose() {
+        Ok(key) => key,
+        Err(why) => {
+            tracing::warn!(provider, %why, "the key of a declared provider can't be read; a stored one stays");
+            None
         }
+    };
+    tell("provider", &provider, registry.declare(&entry.provider, key).await);
+}
+
+fn tell(kind: &'static str, name: &str, applied: Result<Applied, Error>) {
+    match applied {
+        Ok(Applied::Created) => tracing::info!(kind, name, "created from the configuration file"),
+        Ok(Applied::Updated) => tracing::info!(kind, name, "updated from the configuration file"),
+        Ok(Applied::Unchanged) => tracing::info!(kind, name, "is as the configuration file says"),
+        Err(error) => tracing::error!(kind, name, %error, "what is declared was not applied"),
     }
 }

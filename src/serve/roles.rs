@@ -81,7 +81,7 @@ pub async fn registry(start: Start) -> Result<(), ServeError> {
     let signals = Signals::register().map_err(|source| ServeError::Io { what: "signals".into(), source })?;
     let address = start.settings.registry_listen;
     let registry = open(&start).await?;
-    declared::apply(&registry, &start.settings.providers).await;
+    declared::apply(&registry, &start.settings.declared).await;
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| ServeError::Io { what: format!("can't listen on {address}"), source })?;
@@ -110,7 +110,7 @@ impl Combined {
             Upgrade::Fresh => None,
         };
         let registry = open_within(start, upgrade).await?;
-        declared::apply(&registry, &start.settings.providers).await;
+        declared::apply(&registry, &start.settings.declared).await;
         let mut serving = Serving::new(&registry);
         let socket = start.settings.registry_socket();
         let (path, opened) = (socket.clone(), registry.downgrade());

@@ -65,7 +65,44 @@ async fn a_provider_that_can_not_be_had_holds_up_nobody() {
     let home = Home::new().await;
     let (said, log) = started_with(&home, &file, "provider wait fine").await;
     assert!(said.contains("fine is ready"), "{said}");
-    assert!(log.contains("a declared provider was not applied") && log.contains("keyless"), "{log}");
+    assert!(log.contains("what is declared was not applied") && log.contains("keyless"), "{log}");
+}
+
+#[tokio::test]
+async fn virtual_models_of_the_configuration_answer_as_it_says_and_are_changed_by_hand_until_the_next_start()
+{
+    let models = vec!["x/8b".into(), "x/70b".into()];
+    let sim = Sim::start(SimOptions { models, ..SimOptions::default() }).await.unwrap();
+    let file = |of_tests: u32| {
+        format!(
+            "[[providers]]\nname = \"own\"\nbase_url = \"{}\"\n[[virtual_models]]\nname = \"chat\"\nlocal_only = true\n\
+             routing = {{strategy = \"weighted\", providers = [{{provider = \"own\", model = \"x/8b\", weight = {}}}, \
+             {{provider = \"own\", model = \"x/70b\", weight = {of_tests}}}]}}\n",
+            sim.url(),
+            100 - of_tests
+        )
+    };
+    let home = Home::new().await;
+    let (said, log) = started_with(&home, &file(25), "model route chat").await;
+    assert!(
+        said.contains("75 %   is asked for x/8b") && said.contains("25 %   is asked for x/70b"),
+        "{said}"
+    );
+    assert!(log.contains("virtual model") && log.contains("default/chat"), "{log}");
+    let (said, _) = started_with(&home, &file(25), "model split chat own:x/8b=1 own:x/70b=1").await;
+    assert!(said.contains("50 %   is asked for x/8b"), "{said}");
+    let (said, log) = started_with(&home, &file(25), "model route chat").await;
+    assert!(said.contains("75 %   is asked for x/8b") && log.contains("updated from"), "{said}{log}");
+    let (_, log) = started_with(&home, &file(25), "model route chat").await;
+    assert!(!log.contains("updated from") && !log.contains("created from"), "{log}");
+    let (said, _) = started_with(&home, "", "virtual-model get chat").await;
+    assert!(said.contains("local only, by virtual model default/chat"), "{said}");
+
+    let fault = file(25).replace("weight = 25", "wait = 25");
+    std::fs::write(home.path().join("nimgate.toml"), fault).unwrap();
+    let refused = home.run(["up", "--config", "nimgate.toml"]).await;
+    let place = "virtual_models.chat.routing.providers.1.wait: unknown key (from nimgate.toml:7)";
+    assert!(refused.code != Some(0) && refused.stderr.contains(place), "{refused:?}");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub mod schema;
 mod secret_access;
 mod secrets;
 mod system;
-mod virtual_models;
+pub mod virtual_models;
 mod workspaces;
 
 use axum::Router;

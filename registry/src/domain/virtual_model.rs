@@ -13,7 +13,7 @@ use super::document::Draft;
 use super::model::BackendFormat;
 use super::routing::RoutingWish;
 
-#[derive(Debug, Clone, Default, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VirtualModelBody {
     /// `workspace/name` of the model that answers; not set: the one of its own name.
     #[schema(max_length = 255)]
@@ -105,7 +105,7 @@ impl From<ResumeWish> for ResumeWord {
 }
 
 /// A model that middleware may choose.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct VirtualModelInferenceConfig {
     #[schema(max_length = 255)]
     pub model: String,
@@ -113,7 +113,7 @@ pub struct VirtualModelInferenceConfig {
 }
 
 /// A plugin that is to see requests or answers. Kept; there are no plugins here.
-#[derive(Debug, Clone, Serialize, Deserialize, ToSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
 pub struct MiddlewareCall {
     #[schema(max_length = 255)]
     pub name: String,

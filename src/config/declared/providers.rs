@@ -1,36 +1,36 @@
-//! `[[providers]]` of the file: what each is to be, and where its key is.
-//!
-//! The fields are those of the API, with the shorter names of the command beside them. A key itself has no place
-//! here: files like this are copied around. Absent on purpose: an environment or flag form.
+//! `[[providers]]` of the file: what each is to be, and where its key is. A key itself has no place here: files like
+//! this are copied around.
 
-use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::{env, fs};
 
 use proto_shared::egress::EgressPolicy;
 use proto_shared::secret::SecretString;
 use registry::{DeclarationFault, DeclaredProvider};
-use serde_json::{Map, Value};
+use serde_json::Value;
 use toml::{Table, Value as Toml};
 
-use super::layers::{Problem, Source};
+use super::{Entry, Form, fault, workspace_of};
 
-/// Most providers that one file declares.
-const DECLARED_MAX: usize = 1000;
+pub const LIST: &str = "providers";
+
 /// Longest key.
 const KEY_BYTES_MAX: u64 = 64 * 1024;
-const WORKSPACE_DEFAULT: &str = "default";
-/// Name here, and place in the API.
-const SHORT: [(&str, &str); 5] = [
-    ("base_url", "host_url"),
-    ("model", "pinned_model"),
-    ("extra_body", "default_extra_body"),
-    ("secret", "api_key_secret_name"),
-    ("reasoning_replay", "chat_traits.reasoning_replay"),
-];
 const KEY_ENV: &str = "key_env";
 const KEY_FILE: &str = "key_file";
-const WORKSPACE: &str = "workspace";
+const API_KEY: &str = "api_key";
+
+const FORM: Form = Form {
+    short: &[
+        ("base_url", "host_url"),
+        ("model", "pinned_model"),
+        ("extra_body", "default_extra_body"),
+        ("secret", "api_key_secret_name"),
+        ("reasoning_replay", "chat_traits.reasoning_replay"),
+    ],
+    fields: &DeclaredProvider::FIELDS,
+    beside: &[KEY_ENV, KEY_FILE, API_KEY],
+};
 
 /// One provider of the file.
 #[derive(Debug, Clone)]
@@ -73,94 +73,33 @@ fn read_key_file(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|e| e.to_string())
 }
 
-/// Reads all of them; what is wrong joins `problems`.
-pub fn read(
-    given: (Toml, PathBuf),
-    egress: &EgressPolicy,
-    problems: &mut Vec<Problem>,
-) -> Vec<ProviderEntry> {
-    let (given, file) = given;
-    let mut problem = |key: String, message: String| {
-        problems.push(Problem { key, message, source: Some(Source::File(file.clone())) });
-    };
-    let tables = match given {
-        Toml::Array(items) if items.len() <= DECLARED_MAX => items,
-        Toml::Array(_) => {
-            problem("providers".to_owned(), format!("must be at most {DECLARED_MAX}"));
-            return Vec::new();
-        }
-        _ => {
-            problem("providers".to_owned(), "must be a list: write [[providers]]".to_owned());
-            return Vec::new();
-        }
-    };
-    let mut seen = BTreeSet::new();
-    let mut entries = Vec::with_capacity(tables.len());
-    for (index, item) in tables.into_iter().enumerate() {
-        let Toml::Table(table) = item else {
-            problem(format!("providers[{index}]"), "must be a table".to_owned());
-            continue;
-        };
-        let name = table.get("name").and_then(Toml::as_str);
-        let label = name.map_or_else(|| format!("providers[{index}]"), |name| format!("providers.{name}"));
-        match entry(table, &file, egress) {
-            Ok(entry) if !seen.insert((entry.provider.workspace.clone(), entry.provider.name.clone())) => {
-                problem(label, "is declared twice".to_owned());
-            }
-            Ok(entry) => entries.push(entry),
-            Err(faults) => faults.into_iter().for_each(|fault| {
-                let key =
-                    if fault.field.is_empty() { label.clone() } else { format!("{label}.{}", fault.field) };
-                problem(key, fault.message);
-            }),
-        }
+impl Entry for ProviderEntry {
+    fn id(&self) -> (String, String) {
+        (self.provider.workspace.to_string(), self.provider.name.to_string())
     }
-    entries
 }
 
-fn entry(
+pub fn entry(
     mut table: Table,
     file: &Path,
     egress: &EgressPolicy,
 ) -> Result<ProviderEntry, Vec<DeclarationFault>> {
     let mut faults = Vec::new();
-    let key = key_of(&mut table, file, &mut faults);
-    let mut body = Map::new();
-    for (field, value) in &table {
-        let place =
-            SHORT.iter().find(|(short, _)| short == field).map_or(field.as_str(), |(_, place)| *place);
-        let value = match serde_json::to_value(value) {
-            Ok(value) => value,
-            Err(why) => {
-                faults.push(fault(field, why.to_string()));
-                continue;
-            }
-        };
-        match field.as_str() {
-            WORKSPACE | KEY_ENV | KEY_FILE => {}
-            "api_key" => faults.push(fault(field, "a key has no place here; name its key_env or key_file")),
-            _ if !is_known(place) => faults.push(fault(field, "unknown key")),
-            _ if !put(&mut body, place, value) => {
-                faults.push(fault(field, format!("is given twice: it is {place}")));
-            }
-            _ => {}
-        }
+    if table.contains_key(API_KEY) {
+        faults.push(fault(API_KEY, "a key has no place here; name its key_env or key_file"));
     }
-    let workspace = match table.get(WORKSPACE) {
-        None => WORKSPACE_DEFAULT,
-        Some(Toml::String(name)) => name,
-        Some(_) => {
-            faults.push(fault(WORKSPACE, "must be a text"));
-            WORKSPACE_DEFAULT
-        }
-    };
+    let key = key_of(&mut table, file, &mut faults);
+    let mut body = FORM.body(&table, &mut faults);
+    let workspace = workspace_of(&table, &mut faults);
     if let (Some(_), Some(name), false) = (&key, body.get("name"), body.contains_key("api_key_secret_name")) {
         body.insert("api_key_secret_name".to_owned(), name.clone());
     }
     match DeclaredProvider::parse(workspace, &Value::Object(body), egress) {
         Ok(provider) if faults.is_empty() => Ok(ProviderEntry { provider, key, written: table }),
         Ok(_) => Err(faults),
-        Err(more) => Err(faults.into_iter().chain(more.into_iter().map(in_short)).collect()),
+        Err(more) => {
+            Err(faults.into_iter().chain(more.into_iter().map(|fault| FORM.in_short(fault))).collect())
+        }
     }
 }
 
@@ -189,50 +128,13 @@ fn key_of(table: &mut Table, file: &Path, faults: &mut Vec<DeclarationFault>) ->
     }
 }
 
-fn is_known(place: &str) -> bool {
-    let field = place.split('.').next().unwrap_or(place);
-    DeclaredProvider::FIELDS.contains(&field)
-}
-
-/// False: something is there already.
-fn put(body: &mut Map<String, Value>, place: &str, value: Value) -> bool {
-    let Some((outer, inner)) = place.split_once('.') else {
-        // Members that came by their short names stay.
-        return match (body.get_mut(place), value) {
-            (None, value) => body.insert(place.to_owned(), value).is_none(),
-            (Some(Value::Object(there)), Value::Object(more)) => {
-                more.into_iter().all(|(name, value)| there.insert(name, value).is_none())
-            }
-            _ => false,
-        };
-    };
-    let members = body.entry(outer).or_insert_with(|| Value::Object(Map::new()));
-    members.as_object_mut().is_some_and(|members| members.insert(inner.to_owned(), value).is_none())
-}
-
-fn fault(field: &str, message: impl Into<String>) -> DeclarationFault {
-    DeclarationFault { field: field.to_owned(), message: message.into() }
-}
-
-/// `host_url` is most often written `base_url`; a fault names both.
-fn in_short(fault: DeclarationFault) -> DeclarationFault {
-    match SHORT.iter().find(|(_, place)| *place == fault.field) {
-        Some((short, place)) => {
-            DeclarationFault { field: (*short).to_owned(), message: format!("{} ({place})", fault.message) }
-        }
-        None => fault,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn all(text: &str) -> (Vec<ProviderEntry>, Vec<String>) {
-        let mut problems = Vec::new();
-        let given = text.parse::<Table>().unwrap().remove("providers").unwrap();
-        let entries = read((given, "/etc/nimgate.toml".into()), &EgressPolicy::local(), &mut problems);
-        (entries, problems.iter().map(ToString::to_string).collect())
+        let (declared, problems) = super::super::all(text);
+        (declared.providers, problems)
     }
 
     #[test]
