@@ -13,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::app::App;
 use crate::explain::explain;
+use crate::recent::Shown;
+use crate::request_id::RequestId;
 use crate::route::table::TableProvider;
 use crate::route::{ModelEntry, Replica};
 use crate::upstream::Seen;
@@ -22,7 +24,7 @@ pub fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/metrics", get(metrics))
         .route("/routes", get(routes))
-        .route("/explain", get(explain_path))
+        .route("/explain", get(explain_one))
         .route("/health/live", get(|| async { Json(Health { status: "live", ..Health::default() }) }))
         .route("/health/ready", get(ready))
         .with_state(app)
@@ -39,6 +41,8 @@ struct Health {
     /// Seconds since the registry was last heard; null: never.
     registry_silent_s: Option<u64>,
     connections: usize,
+    /// What the ids begin with that it gives to requests.
+    request_ids: String,
 }
 
 async fn ready(State(app): State<Arc<App>>) -> Response {
@@ -53,6 +57,7 @@ async fn ready(State(app): State<Arc<App>>) -> Response {
         generation: app.routes.generation(),
         registry_silent_s: app.metrics.table_age_s(),
         connections: app.open_connections(),
+        request_ids: RequestId::prefix(),
     };
     (code, Json(health)).into_response()
 }
@@ -155,11 +160,36 @@ fn dump_replica(replica: &Replica) -> DumpedReplica {
 
 #[derive(Deserialize)]
 struct ExplainQuery {
-    path: String,
+    path: Option<String>,
     model: Option<String>,
+    /// The id of a request that is under way, or ended lately: then nothing else is asked for.
+    request: Option<String>,
 }
 
-async fn explain_path(State(app): State<Arc<App>>, query: Query<ExplainQuery>) -> Response {
-    let table = app.routes.load_full();
-    Json(explain(&table, &query.path, query.model.as_deref())).into_response()
+/// Why there is nothing to explain.
+#[derive(Serialize)]
+struct Unexplained {
+    detail: String,
+}
+
+async fn explain_one(State(app): State<Arc<App>>, Query(query): Query<ExplainQuery>) -> Response {
+    let unexplained = |status, detail| (status, Json(Unexplained { detail })).into_response();
+    match (query.request, query.path) {
+        (Some(id), _) => match app.recent.find(&id) {
+            Ok(requests) => Json(Explained { requests }).into_response(),
+            Err(why) => unexplained(StatusCode::NOT_FOUND, why.to_string()),
+        },
+        (None, Some(path)) => {
+            let table = app.routes.load_full();
+            Json(explain(&table, &path, query.model.as_deref())).into_response()
+        }
+        (None, None) => {
+            unexplained(StatusCode::BAD_REQUEST, "name a request's id (request=…) or a path (path=…)".into())
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Explained {
+    requests: Vec<Shown>,
 }

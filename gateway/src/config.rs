@@ -96,6 +96,8 @@ pub struct Limits {
     pub waiting_timeout: Duration,
     /// Idle upstream connections kept per endpoint.
     pub pool_idle_per_endpoint_max: usize,
+    /// Requests that can be asked about by their ids after they ended: so many that went straight, and so many others.
+    pub recent_requests_max: usize,
     /// How long a mutating control call waits until its change is applied here.
     pub apply_wait_max: Duration,
     /// After SIGTERM: how long connections are still taken while readiness says no, for balancers that look at it.
@@ -137,6 +139,7 @@ impl Default for Limits {
             waiting_per_provider_max: 1_000,
             waiting_timeout: Duration::from_secs(60),
             pool_idle_per_endpoint_max: 256,
+            recent_requests_max: 1_000,
             apply_wait_max: Duration::from_secs(2),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),

@@ -89,6 +89,7 @@ pub const ROWS: &[Row<Limits>] = &[
     count!(waiting_per_provider_max, 0, 1_000_000),
     time_ms!(waiting_timeout, 1, HOUR_MS),
     count!(pool_idle_per_endpoint_max, 0, 100_000),
+    count!(recent_requests_max, 0, 100_000),
     time_ms!(apply_wait_max, 0, 60_000),
     time_ms!(drain_delay, 0, HOUR_MS),
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),

@@ -11,6 +11,7 @@ use crate::access_log::AccessLog;
 use crate::config::Limits;
 use crate::cors::AllowedOrigins;
 use crate::metrics::Metrics;
+use crate::recent::Recent;
 use crate::route::RouteStore;
 use crate::upstream::{Connector, Endpoints};
 
@@ -23,6 +24,7 @@ pub struct App {
     pub control: ControlUpstream,
     pub metrics: Arc<Metrics>,
     pub access_log: AccessLog,
+    pub recent: Recent,
     pub stop: watch::Receiver<Stop>,
     pub(super) buffered_bytes: AtomicUsize,
     pub(super) connections: AtomicUsize,
@@ -45,6 +47,7 @@ impl App {
         stop: watch::Receiver<Stop>,
     ) -> Self {
         Self {
+            recent: Recent::new(limits.recent_requests_max),
             limits,
             cors,
             routes,

@@ -131,13 +131,6 @@ impl Choice {
         }
     }
 
-    pub fn model(&self) -> Option<&str> {
-        match self {
-            Self::Model(entry) => Some(&entry.public_id),
-            Self::Provider(_) => None,
-        }
-    }
-
     /// The same by the table of now.
     pub fn renewed(&self, app: &App) -> Result<Self, Refusal> {
         let table = app.routes.load();

@@ -1,8 +1,8 @@
 //! What is known of one request, and the one place that writes it down: when it is dropped.
 
-use std::hash::{BuildHasher, RandomState};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+mod notes;
+
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::access_log::Entry;
@@ -10,52 +10,13 @@ use crate::body::Usage;
 use crate::engine::app::App;
 use crate::engine::choice::Candidate;
 use crate::metrics::{InFlight, Outcome, RouteKind};
+use crate::recent::{Ticket, Trace};
+pub use crate::request_id::RequestId;
 use crate::route::Provider;
 
 /// Which provider gave an answer, as `workspace/provider`, and with `:model` where it is asked for several: with a
 /// split or a stand-in the client can't know.
 pub const SERVED_BY_HEADER: &str = "x-nimgate-served-by";
-/// Longest request id taken from a client.
-const CLIENT_ID_BYTES_MAX: usize = 64;
-
-/// Names one request in logs, answers and at the upstream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RequestId(smallvec::SmallVec<[u8; CLIENT_ID_BYTES_MAX]>);
-
-impl RequestId {
-    /// The client's id if it is short and plain, else a new one.
-    pub fn of(client: Option<&[u8]>) -> Self {
-        let plain = |id: &[u8]| {
-            (1..=CLIENT_ID_BYTES_MAX).contains(&id.len())
-                && id.iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.'))
-        };
-        client.filter(|id| plain(id)).map_or_else(Self::fresh, |id| Self(id.into()))
-    }
-
-    fn fresh() -> Self {
-        static PROCESS: OnceLock<u64> = OnceLock::new();
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        let process = *PROCESS.get_or_init(|| RandomState::new().hash_one("request ids"));
-        let next = NEXT.fetch_add(1, Ordering::Relaxed);
-        let mut id = smallvec::SmallVec::from_slice(b"req_");
-        for shift in (0..8).rev() {
-            id.push(b"0123456789abcdef"[(process >> (shift * 4)) as usize & 15]);
-        }
-        for shift in (0..10).rev() {
-            id.push(b"0123456789abcdef"[(next >> (shift * 4)) as usize & 15]);
-        }
-        Self(id)
-    }
-
-    pub fn as_bytes(&self) -> &[u8] {
-        &self.0
-    }
-
-    pub fn as_str(&self) -> &str {
-        std::str::from_utf8(&self.0).unwrap_or_default()
-    }
-}
-
 /// One request's account. Dropping it counts and logs, also after errors and panics.
 pub struct RequestContext {
     pub id: RequestId,
@@ -65,7 +26,6 @@ pub struct RequestContext {
     route: Option<(RouteKind, Arc<Provider>, InFlight)>,
     /// Of which of the provider's models, where it is asked for several.
     served_by: Option<Arc<str>>,
-    model: Option<Box<str>>,
     first_byte: Option<Duration>,
     status: u16,
     reason: Option<&'static str>,
@@ -74,6 +34,9 @@ pub struct RequestContext {
     pub bytes_sent: u64,
     /// What its upstreams said.
     usage: Usage,
+    /// What it met on its way, and where others see that.
+    trace: Trace,
+    ticket: Option<Ticket>,
     /// The web page that may read the answer.
     allowed_origin: Option<Box<str>>,
 }
@@ -102,7 +65,6 @@ impl RequestContext {
             line,
             route: None,
             served_by: None,
-            model: None,
             first_byte: None,
             status: 0,
             reason: None,
@@ -110,6 +72,8 @@ impl RequestContext {
             attempts: 0,
             bytes_sent: 0,
             usage: Usage::default(),
+            trace: Trace::default(),
+            ticket: None,
             allowed_origin: None,
         }
     }
@@ -141,13 +105,10 @@ impl RequestContext {
     }
 
     /// A provider is chosen: from here on the request counts as in flight there.
-    pub fn routed(&mut self, kind: RouteKind, candidate: Candidate<'_>, model: Option<&str>) {
+    pub fn routed(&mut self, kind: RouteKind, candidate: Candidate<'_>) {
         let guard = candidate.provider.metrics.enter();
         self.route = Some((kind, Arc::clone(candidate.provider), guard));
         self.served_by = candidate.label.cloned();
-        if self.app.access_log.is_on() {
-            self.model = model.map(Into::into);
-        }
     }
 
     /// The stream is begun from here: nobody has answered yet.
@@ -157,7 +118,9 @@ impl RequestContext {
 
     pub fn answered(&mut self, status: u16) {
         self.status = status;
-        self.first_byte.get_or_insert_with(|| self.started.elapsed());
+        // The clock was read for the head already.
+        let head = self.trace.attempts.last().and_then(|tried| tried.head);
+        self.first_byte.get_or_insert_with(|| head.unwrap_or_else(|| self.started.elapsed()));
     }
 
     pub fn refused(&mut self, status: u16, reason: &'static str) {
@@ -211,7 +174,7 @@ impl Drop for RequestContext {
                 path: self.line.path.as_deref().unwrap_or_default(),
                 route: self.route.as_ref().map(|(kind, ..)| kind.label()),
                 provider: self.route.as_ref().map(|(_, provider, _)| &*provider.label),
-                model: self.model.as_deref(),
+                model: self.trace.model.as_deref(),
                 status: self.status,
                 outcome: outcome.label(),
                 reason: self.reason,
@@ -224,19 +187,6 @@ impl Drop for RequestContext {
                 duration_ms: duration.as_secs_f64() * 1e3,
             });
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_clients_id_is_kept_only_if_it_is_short_and_plain() {
-        assert_eq!(RequestId::of(Some(b"abc-1._Z")).as_str(), "abc-1._Z");
-        for id in [&b""[..], b"a b", b"a\"b", &[b'a'; 65], "é".as_bytes()] {
-            assert!(RequestId::of(Some(id)).as_str().starts_with("req_"), "{id:?}");
-        }
-        assert_ne!(RequestId::of(None), RequestId::of(None));
+        self.keep(outcome, duration);
     }
 }

@@ -26,6 +26,10 @@ use crate::route::Provider;
 use crate::upstream::places::Place;
 use crate::uptime::now_ms;
 
+/// Why an address was chosen and not asked.
+const NOT_ENTERED: &str = "it has left the table, or others are finding out whether it is back";
+const CANT_GO_ON: &str = "the answer can't go on there";
+
 /// How often a request whose addresses have left the table is resolved again: each time, a newer table
 /// was swapped in since.
 const RENEWALS_MAX: usize = 3;
@@ -129,21 +133,29 @@ impl Errand<'_, '_> {
         let mut last = None;
         // Held until the answer's last byte has left, or nothing more comes.
         let mut place = None;
-        let mut seats = Seats::of(choice, choice.key(self.asks.request, &self.asks.body));
+        let key = choice.key(self.asks.request, &self.asks.body);
+        self.context.chooses(self.asks.kind, choice, key.is_some());
+        let mut seats = Seats::of(choice, key);
         let mut is_paid = true;
         while let Some(first) = seats.next() {
             let seat = seats.with_room(first, &mut place);
             let Some(candidate) = choice.candidate(seat.arm, &self.asks.body) else { continue };
             let resumes = self.resume.as_ref().is_some_and(|resume| resume.admits(candidate));
             if self.has_gone_on() && !resumes {
+                self.context.leaves_out(&seat.replica.endpoint.spot, CANT_GO_ON);
                 seats.leave_out(seat.arm);
                 continue;
             }
             if self.resume.as_ref().is_some_and(|resume| !resume.admits_address(seat.replica)) {
+                self.context.leaves_out(&seat.replica.endpoint.spot, CANT_GO_ON);
                 continue;
             }
+            if place.is_none() {
+                self.context.waits(choice, &seat.replica.endpoint.spot);
+            }
             let admitted = self.take_place(candidate.provider, &mut place).await;
-            self.context.routed(self.asks.kind, candidate, choice.model());
+            self.context.waited(admitted.is_ok());
+            self.context.routed(self.asks.kind, candidate);
             let admission = match admitted {
                 Ok(admission) => admission,
                 Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
@@ -154,20 +166,27 @@ impl Errand<'_, '_> {
                 }
             };
             if !is_paid && !self.app.endpoints.retries.try_retry(now_ms()) {
+                self.context.stops("the retry budget is spent");
                 return Err(Unserved::Refused(last.unwrap_or(Refusal::Overloaded)));
             }
             is_paid = true;
-            let Some((_visit, pass)) = seats.enter(&seat, admission) else { continue };
+            let Some((_visit, pass)) = seats.enter(&seat, admission) else {
+                self.context.leaves_out(&seat.replica.endpoint.spot, NOT_ENTERED);
+                continue;
+            };
             let address = Address { candidate, replica: seat.replica, resumes };
             match self.try_address(address, pass, &seats).await? {
                 Tried::End(end) => return Ok(end),
                 Tried::Other(refusal) => (last, is_paid) = (Some(refusal), false),
                 Tried::PassedOver(refusal) => (last, is_paid) = (Some(refusal), true),
                 Tried::TooOften(refusal) => {
+                    self.context.stops("limits.attempts_max is reached");
                     return Err(Unserved::Refused(refusal.or(last).unwrap_or(Refusal::Overloaded)));
                 }
             }
+            self.context.looks(choice);
         }
+        self.context.looks(choice);
         Err(unserved(last, &seats, choice))
     }
 

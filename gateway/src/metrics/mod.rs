@@ -97,6 +97,7 @@ pub struct Metrics {
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
     pub access_log_dropped: IntCounter,
+    pub recent_requests_dropped: IntCounter,
     /// Seconds in which there was no file descriptor left.
     pub without_descriptors: IntCounter,
     pub snapshots_applied: IntCounter,
@@ -182,6 +183,10 @@ impl Metrics {
                 "nimgate_without_descriptors_seconds_total",
                 "Time in which the process had no file descriptor left.",
             )?,
+            recent_requests_dropped: IntCounter::new(
+                "nimgate_recent_requests_dropped_total",
+                "Requests that can't be explained because they could not be noted at once.",
+            )?,
             snapshots_applied: IntCounter::new("nimgate_snapshots_applied_total", "Tables swapped in.")?,
             snapshots_refused: IntCounter::new("nimgate_snapshots_refused_total", "Snapshots not applied.")?,
             unknown_words: IntGauge::new(
@@ -221,6 +226,7 @@ impl Metrics {
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
             Box::new(self.access_log_dropped.clone()),
+            Box::new(self.recent_requests_dropped.clone()),
             Box::new(self.without_descriptors.clone()),
             Box::new(self.snapshots_applied.clone()),
             Box::new(self.snapshots_refused.clone()),

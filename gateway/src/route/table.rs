@@ -40,7 +40,7 @@ struct Workspace {
 pub struct ModelEntry {
     pub name: Box<str>,
     /// `workspace/name`: the id clients see.
-    pub public_id: Box<str>,
+    pub public_id: Arc<str>,
     pub created: u64,
     pub candidates: Vec<CandidateRoute>,
     /// Of the candidates that were left out the first, and why.
@@ -107,7 +107,7 @@ impl RouteTable {
             workspace.providers.insert(route.name.as_str().into(), provider);
         }
         for route in &snapshot.models {
-            let public_id: Box<str> = format!("{}/{}", route.workspace, route.name).into();
+            let public_id: Arc<str> = format!("{}/{}", route.workspace, route.name).into();
             let mut unusable = None;
             let candidates = route.candidates.iter().filter_map(|candidate| {
                 let workspace = workspaces.get(candidate.workspace.as_str())?;

@@ -40,6 +40,13 @@ pub enum Connection {
     H2 { session: Box<Http2Session>, peer: Box<HttpPeer>, reused: bool },
 }
 
+impl Connection {
+    pub fn is_reused(&self) -> bool {
+        let (Self::H1 { reused, .. } | Self::H2 { reused, .. }) = self;
+        *reused
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectError {
     #[error("no address")]

@@ -30,6 +30,8 @@ pub struct Endpoint {
     /// `workspace/provider`: for messages and logs.
     pub label: Box<str>,
     pub url: HostUrl,
+    /// Both, for what is noted of requests.
+    pub spot: Arc<Spot>,
     /// Who says that it is there.
     pub origin: Origin,
     pub timeouts: Timeouts,
@@ -40,6 +42,14 @@ pub struct Endpoint {
     /// Of the provider: the same at all its addresses.
     pub metrics: Arc<ProviderMetrics>,
     raw_timeouts: UpstreamTimeouts,
+}
+
+/// Names an address, and keeps nothing else of it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Spot {
+    /// `workspace/provider`.
+    pub provider: Box<str>,
+    pub url: Box<str>,
 }
 
 /// Time limits of one upstream.
@@ -121,8 +131,10 @@ impl Endpoints {
             return Arc::clone(existing);
         }
         let timeouts = Timeouts::from(route.timeouts);
+        let label: Box<str> = format!("{}/{}", key.0, key.1).into();
         let endpoint = Arc::new(Endpoint {
-            label: format!("{}/{}", key.0, key.1).into(),
+            spot: Arc::new(Spot { provider: label.clone(), url: url.as_str().into() }),
+            label,
             url: url.clone(),
             origin: route.origin,
             timeouts,

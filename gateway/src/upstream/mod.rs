@@ -17,5 +17,5 @@ pub mod series;
 pub mod watched;
 
 pub use connect::{ConnectError, Connection, Connector};
-pub use endpoint::{Endpoint, Endpoints};
+pub use endpoint::{Endpoint, Endpoints, Spot};
 pub use load::{Load, Seen, Visit};

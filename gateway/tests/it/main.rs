@@ -35,6 +35,7 @@ mod names;
 mod pinned;
 mod places;
 mod reasoning;
+mod recent;
 mod replicas;
 mod responses;
 mod responses_under_way;

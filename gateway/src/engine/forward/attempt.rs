@@ -1,6 +1,6 @@
 //! A request at one address: an attempt, or two when the first was on a connection that had gone away.
 
-use super::judge::{connect_refusal, passed_over, settle, unanswered};
+use super::judge::{connect_refusal, passed_over, settle, unanswered, unanswered_end};
 use super::{Errand, Forwarded, Unserved};
 use crate::engine::choice::Candidate;
 use crate::engine::down::ReplyFilter;
@@ -13,6 +13,7 @@ use crate::engine::up::Up;
 use crate::failover::is_safe;
 use crate::health::Pass;
 use crate::metrics::AttemptResult;
+use crate::recent::AttemptEnd;
 use crate::refusal::Refusal;
 use crate::route::Replica;
 
@@ -82,7 +83,7 @@ impl<'a> Errand<'a, '_> {
             let mut exchange = exchange.map_err(Unserved::Refused)?;
             // Comments can stand in what is plain alone.
             exchange.is_read |= self.silence.is_some();
-            self.context.attempts += 1;
+            self.context.tries(&replica.endpoint.spot, candidate.label);
             match self.attempt(address, Asked { exchange, trial, fresh }).await {
                 Next::End(end) => return Ok(Tried::End(end)),
                 Next::Refuse(refusal) => return Err(Unserved::Refused(refusal)),
@@ -109,12 +110,14 @@ impl<'a> Errand<'a, '_> {
         let connection = match self.connect(endpoint, asked.fresh).await {
             Ok(connection) => {
                 asked.trial.connected();
+                self.context.connected(connection.is_reused());
                 connection
             }
             Err(None) => return Next::End(Forwarded::ClientGone),
             Err(Some(error)) => {
                 provider.metrics.attempt(AttemptResult::ConnectFailed);
                 asked.trial.not_connected(&error);
+                self.context.tried(AttemptEnd::NotConnected(error.reason()));
                 return Next::Other(connect_refusal(provider, &error));
             }
         };
@@ -154,14 +157,17 @@ impl<'a> Errand<'a, '_> {
         let next = match end {
             RelayEnd::NoAnswer(failure) => {
                 trial.unanswered(failure, up.reused());
+                self.context.tried(unanswered_end(failure, &up));
                 unanswered(failure, self.asks, provider, &up)
             }
             RelayEnd::PassedOver(status) => {
                 provider.metrics.attempt(AttemptResult::PassedOver);
+                self.context.tried(AttemptEnd::PassedOver);
                 Next::PassedOver(passed_over(provider, status))
             }
             RelayEnd::GoesOn | RelayEnd::NoRest => {
                 provider.metrics.attempt(AttemptResult::Answered);
+                self.context.tried(AttemptEnd::BrokeOff);
                 let refusal =
                     Refusal::UpstreamAnswer { provider: provider.label.to_string(), why: BROKE_OFF };
                 // The rest is no work beyond what was asked for; a second try at it is.

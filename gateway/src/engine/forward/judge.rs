@@ -10,6 +10,7 @@ use crate::engine::up::{Up, UpError};
 use crate::failover::{Attempt, Verdict, verdict};
 use crate::health::{Event, status_event};
 use crate::metrics::{AttemptResult, Outcome};
+use crate::recent::AttemptEnd;
 use crate::refusal::Refusal;
 use crate::route::Provider;
 use crate::upstream::ConnectError;
@@ -39,6 +40,17 @@ pub fn unanswered(failure: NoAnswer, forward: &Forward<'_>, provider: &Provider,
         AttemptResult::NoAnswer
     });
     judge(&tried, provider)
+}
+
+/// The same, for whoever asks about the request.
+pub fn unanswered_end(failure: NoAnswer, up: &Up) -> AttemptEnd {
+    match failure {
+        NoAnswer::Up(UpError::Cut) if up.reused() => AttemptEnd::Stale,
+        NoAnswer::Timeout => AttemptEnd::NoAnswer("no answer in time"),
+        NoAnswer::Up(UpError::Cut) => AttemptEnd::NoAnswer("the connection broke"),
+        NoAnswer::Up(UpError::NotProcessed) => AttemptEnd::NoAnswer("it did not take the request"),
+        NoAnswer::Up(UpError::Broken(why)) => AttemptEnd::NoAnswer(why),
+    }
 }
 
 fn judge(tried: &Attempt<'_>, provider: &Provider) -> Next {

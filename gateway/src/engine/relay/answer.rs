@@ -14,6 +14,7 @@ impl Relay<'_, '_> {
     pub(super) fn on_head(&mut self, parts: Box<ReplyParts>) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
         let status = parts.status();
+        self.context.head_came(status.as_u16(), self.clock.up_read);
         self.awaits_body = status.is_success();
         if let Some(trial) = self.plan.trial
             && trial.answered(&parts)
@@ -111,7 +112,12 @@ impl Relay<'_, '_> {
             secret: if parts.status().is_success() { &[] } else { self.plan.key },
         };
         self.head_sent = true;
-        self.down.send_head(&head).err().map(|_| RelayEnd::ClientGone)
+        let sent = self.down.send_head(&head);
+        drop(own);
+        if reply.is_stream {
+            self.context.streams();
+        }
+        sent.err().map(|_| RelayEnd::ClientGone)
     }
 
     /// The stream was begun from here: the answer goes on with it, or is told in it.
@@ -122,6 +128,7 @@ impl Relay<'_, '_> {
         }
         self.context.answered(StatusCode::OK.as_u16());
         self.head_sent = true;
+        self.context.streams();
         None
     }
 
@@ -130,7 +137,9 @@ impl Relay<'_, '_> {
         if std::mem::take(&mut self.awaits_body)
             && let Some(trial) = self.plan.trial
         {
-            trial.began(self.clock.now().saturating_duration_since(self.clock.sent));
+            let now = self.clock.now();
+            self.context.body_began(now);
+            trial.began(now.saturating_duration_since(self.clock.sent));
         }
     }
 
