@@ -25,6 +25,9 @@ pub struct Explanation {
     /// Who of the candidates gets a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// Where its streams go on when their server dies: `promised` by its owner, or `where known`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<&'static str>,
     pub candidates: Vec<ExplainedCandidate>,
     /// Who is no candidate because requests must stay with local providers.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -81,6 +84,7 @@ pub fn explain(table: &RouteTable, path: &str, model: Option<&str>) -> Explanati
         workspace: None,
         model: None,
         strategy: None,
+        resume: None,
         candidates: Vec::new(),
         local_only: None,
         refusal: None,
@@ -150,6 +154,7 @@ fn explain_model(
     let entry: std::sync::Arc<ModelEntry> = resolve_model(table, workspace, query)?;
     out.model = Some(entry.public_id.to_string());
     out.strategy = Some(entry.plan.strategy());
+    out.resume = entry.resume.label();
     out.local_only = entry
         .local_only
         .as_ref()

@@ -183,7 +183,8 @@ impl Gateway {
         let fds = Arc::clone(&self.fds);
         tasks.spawn(async move { service.start_service(Some(fds), shutting_down, 1).await });
         let (feed, registry) = (Arc::clone(&self.feed), self.config.registry.clone());
-        tasks.spawn(async move { feed.follow(&registry).await });
+        let sight = self.config.limits.watch.sight.clone();
+        tasks.spawn(async move { feed.follow(&registry, sight).await });
         let endpoints = Arc::clone(&self.app.endpoints);
         tasks.spawn(async move { endpoints.keep_fresh().await });
         tasks.spawn(crate::watch::run(Arc::clone(&self.app)));

@@ -6,8 +6,8 @@
 //!
 //! A gateway that names itself in [`GATEWAY_HEADER`] reports to `POST {GATEWAYS_PATH}/{id}` what became
 //! of what it heard, so that the registry knows when nobody uses an address any more. It reports when it
-//! has followed anew, when it has applied a generation, and when the addresses change that have left its
-//! table and are still in use. An idle gateway sends nothing.
+//! has followed anew, when it has applied a generation, when the addresses change that have left its table and are
+//! still in use, and when those change that are out of use there. An idle gateway sends nothing.
 
 use std::fmt;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ pub const GATEWAY_HEADER: &str = "x-nimgate-gateway";
 /// Below it a gateway reports, under its id. Never forwarded by a gateway's public listener.
 pub const GATEWAYS_PATH: &str = "/internal/gateways";
 
-/// Longest report, in bytes: some thousand addresses that have left and are in use.
+/// Longest report, in bytes: some thousand addresses that have left and are in use, and those out of use.
 pub const REPORT_BYTES_MAX: usize = 256 * 1024;
 
 /// Longest pause of a gateway before it tries to follow again.
@@ -93,6 +93,20 @@ pub struct GatewayReport {
     /// Addresses that have left its table and that requests still use.
     #[serde(default)]
     pub busy: Vec<BusyAddress>,
+    /// Addresses of its table that it does not use now, while it has others. Absent: it does not say, because it is too
+    /// old, or has just begun.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub out: Option<Vec<OutAddress>>,
+}
+
+/// An address that is out of use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutAddress {
+    /// `workspace/name`
+    pub provider: String,
+    pub url: HostUrl,
+    /// In words.
+    pub why: String,
 }
 
 /// An address that requests still use.

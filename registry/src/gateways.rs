@@ -1,4 +1,4 @@
-//! Which gateways follow the feed, and whether any of them still uses an address.
+//! Which gateways follow the feed, whether any of them still uses an address, and what they have out of use.
 //!
 //! What must stay true:
 //! - An address is never called drained while a gateway that follows may send a request there, or has one
@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use proto_shared::HostUrl;
-use proto_shared::feed::{GatewayId, GatewayReport, RECONNECT_PAUSE_MAX_MS};
+use proto_shared::feed::{GatewayId, GatewayReport, OutAddress, RECONNECT_PAUSE_MAX_MS};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -48,6 +48,8 @@ pub struct NotFollowing;
 pub struct Gateways {
     table: Mutex<Table>,
     changed: watch::Sender<()>,
+    /// The same for what gateways have out of use.
+    sights: watch::Sender<()>,
 }
 
 impl Gateways {
@@ -59,7 +61,8 @@ impl Gateways {
     fn with_return_time(return_time: Duration) -> Arc<Self> {
         let table =
             Table { gateways: HashMap::new(), all_back_at: Instant::now() + return_time, return_time };
-        let gateways = Arc::new(Self { table: Mutex::new(table), changed: watch::Sender::new(()) });
+        let (changed, sights) = (watch::Sender::new(()), watch::Sender::new(()));
+        let gateways = Arc::new(Self { table: Mutex::new(table), changed, sights });
         gateways.look_again_later();
         gateways
     }
@@ -72,10 +75,29 @@ impl Gateways {
     }
 
     pub fn report(&self, id: GatewayId, report: GatewayReport) -> Result<(), NotFollowing> {
-        if self.table.lock().report(id, report)? {
+        let mut table = self.table.lock();
+        let out = table.out_of(id).cloned();
+        let is_drain_news = table.report(id, report)?;
+        let is_sight_news = table.out_of(id) != out.as_ref();
+        drop(table);
+        if is_drain_news {
             self.changed.send_replace(());
         }
+        if is_sight_news {
+            self.sights.send_replace(());
+        }
         Ok(())
+    }
+
+    /// What gateways that follow have out of use, of those that say so; none: what was known before stands, because all
+    /// of them have just begun.
+    pub fn told_out(&self) -> Option<Vec<Vec<OutAddress>>> {
+        self.table.lock().told_out(Instant::now())
+    }
+
+    /// Sees a change whenever [`Self::told_out`] may be another.
+    pub fn sights(&self) -> watch::Receiver<()> {
+        self.sights.subscribe()
     }
 
     /// Whether requests still use `url`, which is not in the routes from `generation` on.
@@ -103,6 +125,7 @@ impl Gateways {
             if let Some(gateways) = gateways.upgrade() {
                 gateways.table.lock().forget(Instant::now());
                 gateways.changed.send_replace(());
+                gateways.sights.send_replace(());
             }
         });
     }
@@ -186,6 +209,17 @@ impl Table {
         Ok(said(&before) != said(&gateway.report))
     }
 
+    fn out_of(&self, id: GatewayId) -> Option<&Vec<OutAddress>> {
+        self.gateways.get(&id)?.report.as_ref()?.out.as_ref()
+    }
+
+    fn told_out(&self, now: Instant) -> Option<Vec<Vec<OutAddress>>> {
+        let present = || self.gateways.values().filter(|gateway| gateway.is_present(now, self.return_time));
+        let told: Vec<_> = present().filter_map(|by| by.report.as_ref()?.out.clone()).collect();
+        let is_known = now >= self.all_back_at && (!told.is_empty() || present().next().is_none());
+        is_known.then_some(told)
+    }
+
     fn drained(&self, url: &HostUrl, generation: u64, now: Instant) -> Drain {
         let present = || self.gateways.values().filter(|gateway| gateway.is_present(now, self.return_time));
         let reports = present().filter_map(|gateway| gateway.report.as_ref());
@@ -218,7 +252,7 @@ mod tests {
 
     fn report(generation: u64, busy: &[(u16, u64)]) -> GatewayReport {
         let busy = busy.iter().map(|&(port, in_flight)| BusyAddress { url: url(port), in_flight });
-        GatewayReport { generation, busy: busy.collect() }
+        GatewayReport { generation, busy: busy.collect(), out: None }
     }
 
     /// A table of a registry that has run for long.
@@ -298,6 +332,29 @@ mod tests {
             "there may be others"
         );
         assert_eq!(table.drained(&url(1), 7, now + RETURN_TIME_MAX), Drain::Drained);
+    }
+
+    #[test]
+    fn what_is_out_of_use_is_known_of_those_that_are_there_and_say_so() {
+        let out = |ports: &[u16]| {
+            let out = |port: &u16| OutAddress { provider: "w/p".into(), url: url(*port), why: "x".into() };
+            ports.iter().map(out).collect::<Vec<_>>()
+        };
+        let saying = |ports: &[u16]| GatewayReport { out: Some(out(ports)), ..report(7, &[]) };
+        let (mut table, now) = table();
+        assert_eq!(table.told_out(now), Some(vec![]), "nobody is there");
+        table.follow(id(1), now).unwrap();
+        table.report(id(1), report(7, &[])).unwrap();
+        assert_eq!(table.told_out(now), None, "it has just begun");
+        table.report(id(1), saying(&[1])).unwrap();
+        table.follow(id(2), now).unwrap();
+        assert_eq!(table.told_out(now), Some(vec![out(&[1])]), "the other has just begun");
+        table.report(id(2), saying(&[])).unwrap();
+        assert_eq!(table.told_out(now).map(|told| told.len()), Some(2));
+        table.leave(id(1), now);
+        assert_eq!(table.told_out(now + RETURN_TIME_MAX), Some(vec![out(&[])]), "forgotten with the gateway");
+        table.all_back_at = now + RETURN_TIME_MAX;
+        assert_eq!(table.told_out(now), None, "there may be others");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod publish;
 mod reconcile;
 pub mod runtime;
 mod server;
+mod sights;
 mod store;
 #[cfg(test)]
 mod test_values;
@@ -162,9 +163,13 @@ impl Registry {
         server::serve_tcp(api::router(self), listener, stop).await
     }
 
-    /// Looks after all providers until told to stop.
+    /// Looks after all providers, and shows what gateways see of them, until told to stop.
     pub fn run_discovery(&self, stop: watch::Receiver<bool>) -> impl Future<Output = ()> + use<> {
-        discovery::run(self.clone(), stop)
+        let looking = discovery::run(self.clone(), stop.clone());
+        let showing = sights::run(self.clone(), stop);
+        async move {
+            tokio::join!(looking, showing);
+        }
     }
 
     /// Brings deployments to the state that is asked for, and empties workspaces that are to go, until

@@ -95,6 +95,7 @@ pub const ROWS: &[Row<Limits>] = &[
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),
     watch_ms!(probe_interval, 10, HOUR_MS),
     watch_ms!(doubt_interval, 10, HOUR_MS),
+    watch_ms!(lone_interval, 10, HOUR_MS),
     watch_ms!(probe_timeout, 10, HOUR_MS),
     watch_ms!(report_interval, 10, HOUR_MS),
     watch_ms!(report_timeout, 10, HOUR_MS),

@@ -3,12 +3,13 @@
 //! Invariants:
 //! - The request path never waits for the registry.
 //! - What is applied is also written to disk (sealed as it came), and a gateway boots from it.
-//! - The registry is told what is applied, and what that left in use.
+//! - The registry is told what is applied, what that left in use, and what is out of use.
 //! - A snapshot that is older, foreign, of a newer format or damaged leaves the served table alone.
 
 mod client;
 mod persist;
 mod report;
+mod sight;
 mod told;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ use proto_shared::{KeyRing, RouteSnapshot};
 use tokio::sync::watch;
 
 use self::report::Followed;
+pub use self::sight::SightLimits;
 use self::told::Told;
 use crate::config::RegistryAddress;
 use crate::metrics::Metrics;
@@ -80,11 +82,11 @@ impl Feed {
 
     /// Follows the registry for as long as the process runs. Reading never waits for applying: of
     /// snapshots that pile up, only the newest is parsed.
-    pub async fn follow(self: &Arc<Self>, registry: &RegistryAddress) {
+    pub async fn follow(self: &Arc<Self>, registry: &RegistryAddress, sight: SightLimits) {
         let (newest, followed) = (watch::Sender::new(Bytes::new()), watch::Sender::new(None));
         tokio::select! {
             () = self.read(registry, &newest, &followed) => {}
-            () = report::run(registry, self.id, &self.endpoints, followed.subscribe()) => {}
+            () = report::run(registry, self.id, &self.endpoints, followed.subscribe(), sight) => {}
             () = Arc::clone(self).apply_newest(newest.subscribe()) => {}
         }
     }

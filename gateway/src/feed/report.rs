@@ -1,9 +1,10 @@
-//! Tells the registry what is served here, and which addresses that have left the table are still in use.
+//! Tells the registry what is served here, which addresses that have left the table are still in use, and which of the
+//! table are out of use.
 //!
 //! What must stay true:
 //! - A report is one moment of the endpoints: it never says a generation without what that left in use.
-//! - It is sent when the feed is followed anew, when a generation was applied, and when the addresses in
-//!   use change. While none is in use, and nothing else happens, nobody looks and nothing is sent.
+//! - It is sent when the feed is followed anew, when a generation was applied, and when the addresses in use or out of
+//!   use change. While nothing happens, nothing is sent; what is out of use is looked at once a second.
 
 use std::time::{Duration, Instant};
 
@@ -11,8 +12,10 @@ use proto_shared::feed::{GatewayId, GatewayReport};
 use tokio::sync::watch;
 
 use super::client;
+use super::sight::{Sight, SightLimits};
 use crate::config::RegistryAddress;
 use crate::upstream::Endpoints;
+use crate::uptime::now_ms;
 
 /// How often addresses in use are looked at.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
@@ -37,14 +40,22 @@ pub async fn run(
     id: GatewayId,
     endpoints: &Endpoints,
     mut followed: watch::Receiver<Followed>,
+    limits: SightLimits,
 ) {
+    let look_interval = limits.look_interval;
+    let (mut sight, mut looked) = (Sight::new(limits), None::<Instant>);
     let mut served = endpoints.served();
     let mut sent: Option<Sent> = None;
     loop {
         served.borrow_and_update();
         let connection = *followed.borrow_and_update();
-        let report = endpoints.report();
-        let mut look_again = (!report.busy.is_empty()).then_some(LOOK_INTERVAL);
+        if looked.is_none_or(|at| at.elapsed() >= look_interval) {
+            sight.look(endpoints.out_of_use(now_ms()), now_ms());
+            looked = Some(Instant::now());
+        }
+        let report = GatewayReport { out: sight.told(now_ms()), ..endpoints.report() };
+        let mut look_again =
+            if report.busy.is_empty() { look_interval } else { LOOK_INTERVAL.min(look_interval) };
         if let Some(connection) = connection
             && is_news(&report, connection, sent.as_ref())
         {
@@ -52,20 +63,14 @@ pub async fn run(
                 Ok(()) => sent = Some(Sent { connection, report, at: Instant::now() }),
                 Err(error) => {
                     tracing::debug!(%error, "the registry did not take a report");
-                    look_again = Some(RETRY_PAUSE);
+                    look_again = look_again.min(RETRY_PAUSE);
                 }
             }
         }
-        let pause = async {
-            match look_again {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             Ok(()) = followed.changed() => {}
             Ok(()) = served.changed() => {}
-            () = pause => {}
+            () = tokio::time::sleep(look_again) => {}
         }
     }
 }
@@ -80,5 +85,6 @@ fn is_news(report: &GatewayReport, connection: u64, sent: Option<&Sent>) -> bool
         report.busy.iter().map(|busy| &busy.url).eq(sent.report.busy.iter().map(|busy| &busy.url));
     report.generation != sent.report.generation
         || !same_addresses
+        || report.out != sent.report.out
         || (*report != sent.report && sent.at.elapsed() >= COUNTS_INTERVAL)
 }

@@ -23,7 +23,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub use fault::{Ended, Event, Fault, status_event};
 pub use probed::{DOWN_AFTER, Finding, Probed, UP_AFTER, Verdict, Why, is_out};
 pub use state::{
-    CONSECUTIVE_FAULTS_MAX, EJECTION_BASE_MS, EJECTION_MAX_MS, Grounds, Phase, RATE_REQUESTS_MIN,
+    CONSECUTIVE_FAULTS_MAX, EJECTION_BASE_MS, EJECTION_MAX_MS, Grounds, LATELY_MS, Phase, RATE_REQUESTS_MIN,
     SILENT_PROBE_MAX_MS, State, WINDOW_MS,
 };
 

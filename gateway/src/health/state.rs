@@ -20,6 +20,8 @@ pub const PROBE_MAX_MS: u64 = 60_000;
 /// The same where requests got no answer in time: a good server's answer to one may take long as well, and all others
 /// are refused meanwhile.
 pub const SILENT_PROBE_MAX_MS: u64 = 10_000;
+/// So long after its time it is told to be out, when no request came to show more.
+pub const LATELY_MS: u64 = 60_000;
 /// What an ejection's length is varied by, so that many gateways don't come back at once: up to a quarter.
 const JITTER_PARTS: u64 = 4;
 
@@ -175,6 +177,18 @@ impl State {
     pub fn probed(self, now_ms: u64) -> Option<Self> {
         let due = !self.is_closed() && self.takes(now_ms);
         due.then(|| Self { phase: Phase::Probing { since: Tick::at_ms(now_ms) }, ..self })
+    }
+
+    /// Whether it is out, for all that is known: when its time is over and no request showed otherwise, that is believed
+    /// for a while, unless its probes find it well.
+    pub fn was_out_lately(self, now_ms: u64, is_found_well: bool) -> bool {
+        match self.phase {
+            Phase::Closed { .. } => false,
+            Phase::Probing { .. } => true,
+            Phase::Out { until } => {
+                !self.takes(now_ms) || (!is_found_well && !Tick::at_ms(now_ms).is_past(until, LATELY_MS))
+            }
+        }
     }
 
     /// Whether nobody else may go there, because one request is finding out whether it can be reached, or answers.

@@ -55,6 +55,14 @@ pub enum Resume {
 }
 
 impl Resume {
+    pub fn label(self) -> Option<&'static str> {
+        match self {
+            Self::Off => None,
+            Self::WhereKnown => Some("where known"),
+            Self::Promised => Some("promised"),
+        }
+    }
+
     /// As snapshots have it. A promise goes before.
     pub fn told(promised: bool, where_known: bool) -> Self {
         match (promised, where_known) {

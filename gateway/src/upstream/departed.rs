@@ -46,7 +46,7 @@ impl Departed {
             }
         }
         busy.sort_by(|a, b| a.url.as_str().cmp(b.url.as_str()));
-        GatewayReport { generation: self.generation, busy }
+        GatewayReport { generation: self.generation, busy, out: None }
     }
 
     /// A request that ended meanwhile was the last one: nobody begins at a closed address.

@@ -194,6 +194,15 @@ impl Endpoints {
         self.departed.lock().report()
     }
 
+    /// Provider and address of what gets no requests now while there are others, with the reason.
+    pub fn out_of_use(&self, now_ms: u64) -> Vec<((Box<str>, HostUrl), String)> {
+        let out = self.map.iter().filter_map(|endpoint| {
+            let why = endpoint.load.out_because(now_ms)?;
+            Some(((endpoint.label.clone(), endpoint.url.clone()), why))
+        });
+        out.collect()
+    }
+
     /// Sees every table that is served, after what it left in use is known.
     pub fn served(&self) -> watch::Receiver<()> {
         self.served.subscribe()

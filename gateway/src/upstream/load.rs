@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use serde::Serialize;
 
 use crate::balance::{Pace, Standing, Work};
-use crate::health::{Health, is_out};
+use crate::health::{Health, Verdict, is_out};
 use crate::limit::Concurrency;
 use crate::metrics::Times;
 use crate::watch::Shown;
@@ -59,6 +59,18 @@ impl Load {
             concurrency_limit: self.concurrency.limit(),
             first_byte_ms: self.pace.first_byte_us(now_ms).map(|us| f64::from(us) / 1e3),
             watched: Shown::of(&self.watched, self.health.state(), now_ms),
+        }
+    }
+
+    /// Why it is out of use, if it is, in words for whoever asks about its provider.
+    pub fn out_because(&self, now_ms: u64) -> Option<String> {
+        let (verdict, requests) = (self.watched.probed().verdict, self.health.state());
+        match verdict {
+            Verdict::Down(why) => Some(why.to_string()),
+            Verdict::Up | Verdict::Unknown => {
+                let is_out = requests.was_out_lately(now_ms, verdict == Verdict::Up);
+                is_out.then(|| requests.grounds.to_string())
+            }
         }
     }
 
@@ -175,6 +187,21 @@ mod tests {
         assert_eq!(load.standing(100), Standing::Out);
         load.reachable(100);
         assert_eq!(load.health.enter(100), None, "one is under way");
+    }
+
+    #[test]
+    fn why_it_is_out_of_use_is_known_as_long_as_that_is_news() {
+        use crate::health::{DOWN_AFTER, Ended, Finding, LATELY_MS, Pass, UP_AFTER, Why};
+        let load = Load::default();
+        assert_eq!(load.out_because(0), None);
+        load.health.ended(Pass::Free, Ended::NotConnected.event(), 0, 0);
+        let reason = Some("its last requests got no connection".to_owned());
+        assert_eq!((load.out_because(100), load.out_because(LATELY_MS)), (reason.clone(), reason));
+        assert_eq!(load.out_because(2 * LATELY_MS), None, "nobody asked since");
+        (0..UP_AFTER).for_each(|_| _ = load.watched.found(Finding::Up, 100));
+        assert_eq!(load.out_because(LATELY_MS), None, "its probes say otherwise, and its time is over");
+        (0..DOWN_AFTER).for_each(|_| _ = load.watched.found(Finding::Down(Why::Refused), 100));
+        assert_eq!(load.out_because(100).as_deref(), Some("connection refused"));
     }
 
     #[test]

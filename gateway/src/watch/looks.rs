@@ -87,10 +87,10 @@ impl Looks {
                 // Nothing is there that could be asked, and so nothing is known.
                 None => watched.unprobed(),
             }
-            let usual = if watched.probed().is_in_doubt() {
-                self.limits().doubt_interval
-            } else {
-                self.limits().probe_interval
+            let usual = match (watched.probed().is_in_doubt(), target.has_others) {
+                (true, _) => self.limits().doubt_interval,
+                (false, true) => self.limits().probe_interval,
+                (false, false) => self.limits().lone_interval,
             };
             let rest = trail.pause(self.spaced(usual), self.limits().rest_max);
             tokio::time::sleep(jittered(rest)).await;

@@ -24,6 +24,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 
 use crate::engine::app::App;
+use crate::feed::SightLimits;
 use looks::Looks;
 pub use report::{Report, read};
 pub use schema::Continues;
@@ -37,6 +38,8 @@ pub struct WatchLimits {
     pub probe_interval: Duration,
     /// Between two probes of one that is down, or may be.
     pub doubt_interval: Duration,
+    /// Between two probes of one that is up and the only one: where requests go does not depend on it.
+    pub lone_interval: Duration,
     /// One probe, from connecting to the end of its answer.
     pub probe_timeout: Duration,
     /// Between two reports of an address.
@@ -58,6 +61,8 @@ pub struct WatchLimits {
     pub addresses_max: usize,
     /// Between two looks at which addresses there are.
     pub table_interval: Duration,
+    /// What the registry is told of it.
+    pub sight: SightLimits,
 }
 
 impl Default for WatchLimits {
@@ -65,6 +70,7 @@ impl Default for WatchLimits {
         Self {
             probe_interval: Duration::from_secs(2),
             doubt_interval: Duration::from_millis(500),
+            lone_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(3),
             report_interval: Duration::from_secs(1),
             report_timeout: Duration::from_secs(1),
@@ -76,6 +82,7 @@ impl Default for WatchLimits {
             asked_per_second_max: 500,
             addresses_max: 4096,
             table_interval: Duration::from_millis(500),
+            sight: SightLimits::default(),
         }
     }
 }
@@ -129,7 +136,9 @@ impl Watching {
         for (key, target) in wanted {
             let (target, mut tasks) = (Arc::new(target), JoinSet::new());
             tasks.spawn(Arc::clone(&self.looks).probe(Arc::clone(&target)));
-            tasks.spawn(Arc::clone(&self.looks).follow_load(Arc::clone(&target)));
+            if target.has_others {
+                tasks.spawn(Arc::clone(&self.looks).follow_load(Arc::clone(&target)));
+            }
             if target.is_to_learn {
                 tasks.spawn(Arc::clone(&self.looks).learn(Arc::clone(&target)));
             }

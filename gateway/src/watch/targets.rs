@@ -1,9 +1,9 @@
-//! Whom to look at: of a table's addresses those of servers of our own among which there is a choice. Where
-//! there is none, nothing that is found would change where a request goes.
+//! Whom to look at: of a table's addresses those of servers of our own. Where there is no choice nothing that is found
+//! changes where a request goes; its owner is told then, and a server that is back is known to be.
 //!
 //! Absent on purpose: hosted providers. A look costs them requests of their user's quota.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue};
@@ -19,6 +19,8 @@ pub struct Target {
     /// As on every request: the key may be wanted for metrics too.
     pub headers: Vec<(HeaderName, HeaderValue)>,
     pub watch: Watch,
+    /// Whether requests may go elsewhere, so that it matters how much it has to do.
+    pub has_others: bool,
     /// Whether it matters what it can do: a model of it goes on where that is known.
     pub is_to_learn: bool,
 }
@@ -27,12 +29,13 @@ pub struct Target {
 pub type Key = (Box<str>, Box<str>);
 
 impl Target {
-    fn new(provider: &Provider, watch: &Watch, replica: &Replica, is_to_learn: bool) -> Self {
+    fn new(provider: &Provider, watch: &Watch, replica: &Replica) -> Self {
         Self {
             endpoint: Arc::clone(&replica.endpoint),
             headers: provider.fixed_headers.clone(),
             watch: watch.clone(),
-            is_to_learn,
+            has_others: false,
+            is_to_learn: false,
         }
     }
 
@@ -41,44 +44,54 @@ impl Target {
         Arc::ptr_eq(&self.endpoint, &other.endpoint)
             && self.watch == other.watch
             && self.headers == other.headers
+            && self.has_others == other.has_others
             && self.is_to_learn == other.is_to_learn
     }
 }
 
-/// At most `max` of them, which are always the same.
+/// At most `max` of them, which are always the same; those first among which there is a choice.
 pub fn of(table: &RouteTable, max: usize) -> BTreeMap<Key, Target> {
     let mut targets = BTreeMap::new();
     if max == 0 {
         return targets;
     }
     for workspace in table.workspaces() {
-        let alone = workspace.providers.iter().filter_map(|(_, provider)| provider.as_ref().ok());
-        for provider in alone.filter(|provider| provider.replicas.len() > 1) {
-            add(&mut targets, provider, false);
+        let providers = workspace.providers.iter().filter_map(|(_, provider)| provider.as_ref().ok());
+        for provider in providers {
+            let has_others = provider.replicas.len() > 1;
+            each_address(&mut targets, provider, |target| target.has_others |= has_others);
         }
         for model in &workspace.models {
             let addresses: usize = model.candidates.iter().map(|by| by.provider.replicas.len()).sum();
-            if addresses > 1 {
-                let is_to_learn = model.resume == Resume::WhereKnown;
-                model.candidates.iter().for_each(|by| add(&mut targets, &by.provider, is_to_learn));
+            let is_to_learn = model.resume == Resume::WhereKnown;
+            for by in model.candidates.iter().filter(|_| addresses > 1) {
+                each_address(&mut targets, &by.provider, |target| {
+                    target.has_others = true;
+                    target.is_to_learn |= is_to_learn;
+                });
             }
         }
     }
-    if targets.len() > max {
-        tracing::warn!("{} addresses are not probed: only {max} are", targets.len() - max);
-        if let Some(key) = targets.keys().nth(max).cloned() {
-            targets.split_off(&key);
-        }
-    }
+    bound(&mut targets, max);
     targets
 }
 
-fn add(targets: &mut BTreeMap<Key, Target>, provider: &Provider, is_to_learn: bool) {
+fn bound(targets: &mut BTreeMap<Key, Target>, max: usize) {
+    let Some(too_many @ 1..) = targets.len().checked_sub(max) else { return };
+    tracing::warn!("{too_many} addresses are not probed: only {max} are");
+    let lone = targets.iter().filter(|(_, target)| !target.has_others).map(|(key, _)| key.clone());
+    let left_out: BTreeSet<Key> = lone.rev().take(too_many).collect();
+    targets.retain(|key, _| !left_out.contains(key));
+    if let Some(key) = targets.keys().nth(max).cloned() {
+        targets.split_off(&key);
+    }
+}
+
+fn each_address(targets: &mut BTreeMap<Key, Target>, provider: &Provider, see: impl Fn(&mut Target)) {
     let Some(watch) = &provider.watch else { return };
     for replica in &provider.replicas {
         let key = (provider.label.clone(), replica.url().as_str().into());
-        let target = targets.entry(key).or_insert_with(|| Target::new(provider, watch, replica, false));
-        target.is_to_learn |= is_to_learn;
+        see(targets.entry(key).or_insert_with(|| Target::new(provider, watch, replica)));
     }
 }
 
@@ -113,7 +126,11 @@ mod tests {
         .unwrap();
         let table =
             RouteTable::build(&snapshot, &Endpoints::for_tests(), &KeyRing::generate().unwrap().keys());
-        of(&table, max).into_keys().map(|(_, url)| url.rsplit_once(':').unwrap().1.to_owned()).collect()
+        let shown = |((_, url), target): (Key, Target)| {
+            let port = url.rsplit_once(':').unwrap().1;
+            if target.has_others { port.to_owned() } else { format!("{port} alone") }
+        };
+        of(&table, max).into_iter().map(shown).collect()
     }
 
     const A: &str = "http://127.0.0.1:1";
@@ -121,10 +138,10 @@ mod tests {
     const C: &str = "http://127.0.0.1:3";
 
     #[test]
-    fn addresses_among_which_there_is_a_choice_are_looked_at() {
+    fn addresses_are_looked_at_and_there_may_be_a_choice_among_them() {
         assert_eq!(found(&[("p1", &[A, B], true)], 9), ["1", "2"]);
         assert_eq!(found(&[("p1", &[A], true), ("p2", &[B], true)], 9), ["1", "2"]);
-        assert!(found(&[("p1", &[A], true)], 9).is_empty());
+        assert_eq!(found(&[("p1", &[A], true)], 9), ["1 alone"]);
     }
 
     #[test]

@@ -89,6 +89,7 @@ async fn until_explained(world: &World, holds: impl Fn(&[Value]) -> bool) {
         loop {
             let reply = RawClient::connect(world.admin).await.ask(&Ask::get(&target)).await;
             let explained: Value = serde_json::from_slice(&reply.body).unwrap();
+            assert_eq!(explained["resume"], "where known");
             let all = explained["candidates"].as_array().unwrap().iter();
             let shown: Vec<Value> = all.map(|candidate| candidate["replicas"][0].clone()).collect();
             if holds(&shown) {

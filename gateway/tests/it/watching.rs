@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nim_sim::{Sim, SimOptions};
 use proto_shared::HostUrl;
+use proto_shared::feed::GatewayReport;
 use proto_shared::snapshot::Watch;
 use serde_json::Value;
 
@@ -18,6 +19,7 @@ use crate::harness::*;
 fn quick(limits: &mut gateway::Limits) {
     limits.watch.probe_interval = Duration::from_millis(10);
     limits.watch.doubt_interval = Duration::from_millis(10);
+    limits.watch.lone_interval = Duration::from_millis(10);
     limits.watch.report_interval = Duration::from_millis(10);
     limits.watch.table_interval = Duration::from_millis(10);
     limits.watch.failed_rest_max = Duration::from_millis(50);
@@ -217,20 +219,36 @@ async fn no_more_is_asked_at_once_than_the_limit_and_what_is_up_has_places_of_it
 }
 
 #[tokio::test]
-async fn nothing_is_asked_of_a_hosted_provider_nor_where_there_is_no_choice() {
+async fn nothing_is_asked_of_a_hosted_provider_and_the_only_server_is_not_asked_for_its_load() {
     let (one, other) = (Server::start().await, Server::start().await);
     let (hosted, alone) = (Server::start().await, Server::start().await);
     let routes = watched(&[&one.url(), &other.url()])
-        .provider_with("hosted", &hosted.url(), |provider| {
-            provider.replicas =
-                [hosted.url(), alone.url()].iter().map(|url| HostUrl::parse(url).unwrap()).collect();
-        })
+        .provider("hosted", &hosted.url())
         .provider_with("alone", &alone.url(), |provider| provider.watch = Some(Watch::default()))
         .model("m2", "x/y", &["alone"]);
     let world = World::limited(routes, quick).await;
     eventually("others are probed", || asked(&one.upstream, "/v1/health/ready") > 9).await;
-    assert!(hosted.upstream.heard().is_empty() && alone.upstream.heard().is_empty());
+    eventually("so is the only one", || asked(&alone.upstream, "/v1/health/ready") > 9).await;
+    assert!(alone.upstream.heard().iter().all(|heard| heard.target() == "/v1/health/ready"));
+    assert!(hosted.upstream.heard().is_empty());
     drop(world);
+}
+
+#[tokio::test]
+async fn where_a_server_says_how_it_is_is_asked_first_and_guessed_only_where_it_does_not() {
+    let (told, other) = (mute_but(&["/up?deep=1", "/stats"]).await, mute_but(&["/health"]).await);
+    let mut routes = watched(&[&told.url(), &other.url()]);
+    routes = routes.each_provider(|provider| {
+        let [health_path, metrics_path] = ["/up?deep=1", "/stats"].map(|path| Some(path.to_owned()));
+        provider.watch = Some(Watch { health_path, metrics_path });
+    });
+    let world = World::limited(routes, quick).await;
+    until_shown(&world, "both are up", |shown| shown.iter().all(|at| at["state"] == "up")).await;
+    eventually("it is asked again", || asked(&told, "/up?deep=1") > 9).await;
+    assert_eq!(asked(&told, "/v1/health/ready") + asked(&told, "/health") + asked(&told, "/v1/models"), 0);
+    assert_eq!(told.heard()[0].target(), "/up?deep=1");
+    eventually("the other's is found", || asked(&other, "/health") > 9).await;
+    assert_eq!(asked(&other, "/up?deep=1"), 1);
 }
 
 #[tokio::test]
@@ -260,11 +278,82 @@ async fn a_server_without_metrics_is_asked_for_them_less_and_less_and_gets_reque
 }
 
 #[tokio::test]
-async fn looking_ends_when_an_address_is_the_only_one_and_what_was_found_is_forgotten() {
+async fn looking_ends_when_an_address_is_not_to_be_asked_any_more_and_what_was_found_is_forgotten() {
     let (one, other) = (Server::start().await, Server::start().await);
     one.is_ready.store(false, Relaxed);
     let world = World::limited(watched(&[&one.url(), &other.url()]), quick).await;
     until_shown(&world, "one is down", |shown| shown[0]["state"] == "down").await;
     world.publish(watched(&[&one.url()])).await;
+    assert_eq!(shown(&world).await[0]["state"], "down", "it is looked at on");
+    world.publish(watched(&[&one.url()]).each_provider(|provider| provider.watch = None)).await;
     until_shown(&world, "nobody looks", |shown| shown[0]["state"] == "unknown").await;
+}
+
+#[tokio::test]
+async fn the_only_server_gets_its_requests_whatever_its_probes_say() {
+    let one = Server::start().await;
+    one.is_ready.store(false, Relaxed);
+    let world = World::limited(watched(&[&one.url()]), quick).await;
+    until_shown(&world, "it is down", |shown| shown[0]["state"] == "down").await;
+    ask_often(&world).await;
+}
+
+/// The addresses that the registry was told last to be out of use, with the reasons.
+fn told(report: &GatewayReport) -> Vec<(String, String)> {
+    let outs = report.out.iter().flatten();
+    outs.map(|out| (out.provider.clone(), out.why.clone())).collect()
+}
+
+fn calm_for(limits: &mut gateway::Limits, out_ms: u64, back_ms: u64) {
+    quick(limits);
+    limits.watch.sight.look_interval = Duration::from_millis(10);
+    limits.watch.sight.out_after = Duration::from_millis(out_ms);
+    limits.watch.sight.back_after = Duration::from_millis(back_ms);
+}
+
+#[tokio::test]
+async fn the_registry_is_told_what_is_out_of_use_and_back_and_nothing_in_between() {
+    let one = Server::start().await;
+    let dead = refusing_url().await;
+    let routes = watched(&[&one.url()]).provider("p2", &dead).model("m2", "x/y", &["p2"]);
+    let world = World::limited(routes, |limits| calm_for(limits, 30, 50)).await;
+    let silent = |report: &GatewayReport| report.out.as_ref().is_some_and(Vec::is_empty);
+    world.registry.reported("it has looked for a while", silent).await;
+    one.is_ready.store(false, Relaxed);
+    let down = [("default/p1".to_owned(), "answers 503".to_owned())];
+    world.registry.reported("what probes found", |report| told(report) == down).await;
+    let reports = world.registry.reports().len();
+    let body = CHAT_BODY.replace("m1", "m2");
+    world.post(&format!("{OPENAI}{CHAT}"), body).await;
+    let both = [down[0].clone(), ("default/p2".into(), "its last requests got no connection".into())];
+    world.registry.reported("what requests found", |report| told(report) == both).await;
+    assert_eq!(world.registry.reports().len(), reports + 1);
+    one.is_ready.store(true, Relaxed);
+    world.registry.reported("it is back", |report| told(report) == both[1..]).await;
+}
+
+#[tokio::test]
+async fn who_flaps_is_no_news() {
+    let one = Server::start().await;
+    let world = World::limited(watched(&[&one.url()]), |limits| calm_for(limits, 60_000, 50)).await;
+    let silent = |report: &GatewayReport| report.out.as_ref().is_some_and(Vec::is_empty);
+    world.registry.reported("it has looked for a while", silent).await;
+    let reports = world.registry.reports().len();
+    for is_ready in [false, true, false, true] {
+        one.is_ready.store(is_ready, Relaxed);
+        let state = if is_ready { "up" } else { "down" };
+        until_shown(&world, state, |shown| shown[0]["state"] == state).await;
+    }
+    assert_eq!(world.registry.reports().len(), reports);
+}
+
+/// Answers these paths, and says of others that they are not there.
+async fn mute_but(paths: &'static [&'static str]) -> Scripted {
+    Scripted::start(move |mut line| async move {
+        while let Some(heard) = line.request().await {
+            let is_there = paths.contains(&heard.target());
+            line.write(if is_there { json_reply("{}") } else { status("404 Not Found") }).await;
+        }
+    })
+    .await
 }

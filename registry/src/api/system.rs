@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::response::Response;
 use http::StatusCode;
-use proto_shared::feed::{BusyAddress, GatewayId, GatewayReport};
+use proto_shared::feed::{BusyAddress, GatewayId, GatewayReport, OutAddress};
 use serde::Serialize;
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -62,6 +62,16 @@ struct GatewayStatus {
     generation: Option<u64>,
     /// Addresses that are in no route any more, and that its requests still use
     draining: Vec<DrainingAddress>,
+    /// Addresses of its routes that it does not use now; null until it has looked for a while
+    out_of_use: Option<Vec<AddressOutOfUse>>,
+}
+
+#[derive(Serialize, ToSchema)]
+struct AddressOutOfUse {
+    /// `workspace/name`
+    provider: String,
+    url: String,
+    reason: String,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -74,10 +84,17 @@ impl GatewayStatus {
     fn of((id, report): (GatewayId, Option<GatewayReport>)) -> Self {
         let address =
             |busy: BusyAddress| DrainingAddress { url: busy.url.to_string(), in_flight: busy.in_flight };
+        let report = report.unwrap_or_default();
+        let out = |out: OutAddress| AddressOutOfUse {
+            provider: out.provider,
+            url: out.url.to_string(),
+            reason: out.why,
+        };
         Self {
             id: id.to_string(),
-            generation: report.as_ref().map(|report| report.generation),
-            draining: report.into_iter().flat_map(|report| report.busy).map(address).collect(),
+            generation: (report.generation > 0).then_some(report.generation),
+            draining: report.busy.into_iter().map(address).collect(),
+            out_of_use: report.out.map(|outs| outs.into_iter().map(out).collect()),
         }
     }
 }

@@ -31,6 +31,7 @@ pub mod redact;
 pub mod reference;
 pub mod routes;
 pub mod routing;
+pub mod sight;
 pub mod timestamp;
 pub mod virtual_model;
 

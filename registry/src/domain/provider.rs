@@ -1,5 +1,6 @@
 //! A provider: what its owner configured, and what was found out about it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
+use super::sight::Sight;
 use super::{EntityId, Timestamp};
 
 /// Longest status message, in characters.
@@ -33,6 +35,8 @@ pub struct Provider {
     pub spec: ProviderSpec,
     pub status: ProviderStatus,
     pub status_message: String,
+    /// What gateways see of it, if that is to be told.
+    pub seen: Option<Sight>,
     pub served: Vec<ServedModel>,
     /// Out of rotation: its deployment is not ready.
     pub withheld: bool,
@@ -51,6 +55,29 @@ impl Provider {
         match self.spec.locality {
             Some(locality) => locality == Locality::Local,
             None => self.instances.contains(&self.spec.host_url) || is_private(&self.spec.host_url),
+        }
+    }
+
+    /// `workspace/name`
+    pub fn label(&self) -> String {
+        format!("{}/{}", self.workspace, self.name)
+    }
+
+    /// Every address it is served at; at least one.
+    pub fn addresses(&self) -> &[HostUrl] {
+        if self.instances.len() > 1 { &self.instances } else { std::slice::from_ref(&self.spec.host_url) }
+    }
+
+    /// Status and message for people and clients: what gateways see goes before READY, and before nothing else.
+    pub fn shown(&self) -> (ProviderStatus, Cow<'_, str>) {
+        let own = self.status_message.as_str();
+        match self.seen.as_ref().filter(|_| self.status == ProviderStatus::Ready) {
+            None => (self.status, Cow::Borrowed(own)),
+            Some(seen) if own.is_empty() => (seen.status, Cow::Borrowed(&*seen.message)),
+            Some(seen) => {
+                let both = format!("{}. {own}", seen.message);
+                (seen.status, Cow::Owned(both.chars().take(STATUS_MESSAGE_CHARS_MAX).collect()))
+            }
         }
     }
 

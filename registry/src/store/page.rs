@@ -16,8 +16,8 @@ fn order_by(sort: Sort) -> &'static str {
         (SortKey::CreatedAt, Direction::Down) => "seq DESC",
         (SortKey::UpdatedAt, Direction::Up) => "updated_us, seq",
         (SortKey::UpdatedAt, Direction::Down) => "updated_us DESC, seq DESC",
-        (SortKey::Status, Direction::Up) => "status, seq",
-        (SortKey::Status, Direction::Down) => "status DESC, seq DESC",
+        (SortKey::Status, Direction::Up) => "shown_status, seq",
+        (SortKey::Status, Direction::Down) => "shown_status DESC, seq DESC",
     }
 }
 

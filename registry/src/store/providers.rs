@@ -1,5 +1,7 @@
 //! Providers.
 
+use std::collections::BTreeMap;
+
 use proto_shared::snapshot::Watch;
 use proto_shared::{HostUrl, ProviderName, WorkspaceName};
 use rusqlite::{Connection, OptionalExtension, Row, named_params};
@@ -10,6 +12,7 @@ use super::writer::Write;
 use super::{secrets, served};
 use crate::domain::filter::{Field, FieldKind};
 use crate::domain::provider::{Finding, GivenStatus, STATUS_MESSAGE_CHARS_MAX, is_enabled};
+use crate::domain::sight::Sight;
 use crate::domain::{
     EntityId, ListRules, Page, PageRequest, Provider, ProviderSpec, ProviderStatus, SortKey, Timestamp,
 };
@@ -19,14 +22,14 @@ const COLUMNS: &str = "seq, revision, id, workspace, name, project, description,
     api_key_secret_name, auth_header_format, enabled_models, default_extra_body, required_extra_body, \
     default_extra_headers, required_extra_headers, model_deployment_id, timeouts, replay, status, \
     status_message, created_us, updated_us, withheld, preset, backend, instances, locality, \
-    watch, instances_watch";
+    watch, instances_watch, seen_status, seen_message";
 
 pub const LIST: ListRules = ListRules {
     keys: &[SortKey::Name, SortKey::CreatedAt, SortKey::UpdatedAt, SortKey::Status],
     ..ListRules::with(&[
         WORKSPACE,
         PROJECT,
-        Field { name: "status", kind: FieldKind::Text, column: "status" },
+        Field { name: "status", kind: FieldKind::Text, column: "shown_status" },
         Field { name: "model_deployment_id", kind: FieldKind::Text, column: "model_deployment_id" },
         NAME,
         DESCRIPTION,
@@ -80,7 +83,15 @@ fn decode(row: &Row<'_>) -> rusqlite::Result<Provider> {
         withheld: row.get(22)?,
         instances: json_or_null(row, 25)?.unwrap_or_default(),
         instances_watch: json_or_null(row, 28)?.unwrap_or_default(),
+        seen: sight(row, 29)?,
     })
+}
+
+/// A status and a message, if there are.
+fn sight(row: &Row<'_>, at: usize) -> rusqlite::Result<Option<Sight>> {
+    let (status, message): (Option<String>, Option<String>) = (row.get(at)?, row.get(at + 1)?);
+    let status = status.and_then(|status| status.parse().ok());
+    Ok(status.map(|status| Sight { status, message: message.unwrap_or_default() }))
 }
 
 fn with_models(connection: &Connection, mut provider: Provider) -> Result<Provider, Error> {
@@ -274,6 +285,27 @@ pub fn lead(
         ))?;
     write.wake_reconciler();
     get(write, provider.workspace.as_str(), provider.name.as_str())
+}
+
+/// Of which something is shown, by number.
+pub fn seen(connection: &Connection) -> Result<BTreeMap<i64, Sight>, Error> {
+    let rows = connection
+        .prepare_cached("SELECT seq, seen_status, seen_message FROM providers WHERE seen_status IS NOT NULL")?
+        .query_map([], |row| Ok((row.get(0)?, sight(row, 1)?)))?
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(rows.into_iter().filter_map(|(seq, sight)| Some((seq, sight?))).collect())
+}
+
+/// What gateways see of it, to be shown. No route depends on it.
+pub fn set_seen(write: &Write<'_>, seq: i64, sight: Option<&Sight>) -> Result<(), Error> {
+    let status = sight.map(|sight| sight.status.as_str());
+    let message = sight.map(|sight| &sight.message);
+    write
+        .prepare_cached(
+            "UPDATE providers SET seen_status = ?2, seen_message = ?3, updated_us = ?4 WHERE seq = ?1",
+        )?
+        .execute((seq, status, message, write.now().0))?;
+    Ok(())
 }
 
 pub fn delete(write: &Write<'_>, workspace: &str, name: &str) -> Result<(), Error> {

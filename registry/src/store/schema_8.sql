@@ -7,4 +7,6 @@ ALTER TABLE providers ADD COLUMN instances_watch TEXT CHECK (json_valid(instance
 -- depends on it. Absent: nothing that is to be told.
 ALTER TABLE providers ADD COLUMN seen_status TEXT CHECK (seen_status IN ('READY', 'ERROR'));
 ALTER TABLE providers ADD COLUMN seen_message TEXT;
+ALTER TABLE providers ADD COLUMN shown_status TEXT
+    GENERATED ALWAYS AS (iif(status = 'READY', coalesce(seen_status, status), status)) VIRTUAL;
 CREATE INDEX providers_seen ON providers (seq) WHERE seen_status IS NOT NULL;

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use crate::harness::{DEADLINE, Harness, PROVIDERS, WORKSPACES, connect};
 
-struct Feed {
+pub struct Feed {
     body: Incoming,
     rest: Vec<u8>,
 }
@@ -20,7 +20,7 @@ impl Feed {
     }
 
     /// As a gateway follows.
-    async fn of_gateway(h: &Harness, id: &str) -> Self {
+    pub async fn of_gateway(h: &Harness, id: &str) -> Self {
         Self::ask(h, Request::get(FEED_PATH).header(GATEWAY_HEADER, id)).await
     }
 
@@ -31,7 +31,7 @@ impl Feed {
     }
 
     /// `None` when the feed has ended.
-    async fn next(&mut self) -> Option<FeedMessage> {
+    pub async fn next(&mut self) -> Option<FeedMessage> {
         loop {
             if let Some(end) = self.rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = self.rest.drain(..=end).collect();
@@ -112,7 +112,10 @@ async fn an_address_is_drained_when_every_gateway_that_follows_says_so() {
     assert_eq!(h.registry.drained(&url, generation), Drain::Busy { in_flight: 2 });
     let gateways = &h.get("/status").await.expect(200).body["gateways"];
     let draining = json!([{"url": url, "in_flight": 2}]);
-    assert_eq!(*gateways, json!([{"id": id, "generation": generation, "draining": draining}]));
+    assert_eq!(
+        *gateways,
+        json!([{"id": id, "generation": generation, "draining": draining, "out_of_use": null}])
+    );
     h.post(&path, json!({"generation": generation})).await.expect(204);
     let mut changes = h.registry.drain_changes();
     let drained = async {

@@ -29,6 +29,7 @@ mod rotation;
 mod routing;
 mod secrecy;
 mod secrets;
+mod sights;
 mod socket;
 mod speed;
 mod uploads;

@@ -56,6 +56,8 @@ pub struct Provider {
 
 impl From<domain::Provider> for Provider {
     fn from(provider: domain::Provider) -> Self {
+        let (status, message) = provider.shown();
+        let status_message = message.into_owned();
         let workspace = String::from(provider.workspace);
         let served_models = provider
             .served
@@ -79,8 +81,8 @@ impl From<domain::Provider> for Provider {
             api_key_secret_name: spec.api_key_secret_name.map(String::from),
             served_models,
             enabled_models: spec.enabled_models,
-            status: provider.status,
-            status_message: provider.status_message,
+            status,
+            status_message,
             default_extra_body: spec.default_extra_body,
             default_extra_headers: spec.default_extra_headers,
             required_extra_body: spec.required_extra_body,

@@ -13,6 +13,7 @@ fn provider(status: ProviderStatus, message: &str, served: &[(&str, &str)]) -> P
         spec: provider_spec("http://h:1"),
         status,
         status_message: message.into(),
+        seen: None,
         withheld: false,
         instances: Vec::new(),
         instances_watch: Default::default(),

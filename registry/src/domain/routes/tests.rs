@@ -23,6 +23,7 @@ fn provider(seq: i64, name: &str, served: &[(&str, &str)], status: ProviderStatu
         spec: provider_spec("http://h:1"),
         status,
         status_message: String::new(),
+        seen: None,
         withheld: false,
         instances: Vec::new(),
         instances_watch: Watch::default(),

@@ -583,10 +583,10 @@ async fn an_instance_is_stopped_when_every_gateway_says_that_nothing_is_under_wa
 
     let generation = u64::MAX;
     let busy = BusyAddress { url: before[1].clone(), in_flight: 1 };
-    gateways.report(id, GatewayReport { generation, busy: vec![busy] }).unwrap();
+    gateways.report(id, GatewayReport { generation, busy: vec![busy], out: None }).unwrap();
     stage.deploy_another().await;
     assert_eq!(stage.running().await.len(), 3, "a request is under way");
-    gateways.report(id, GatewayReport { generation, busy: Vec::new() }).unwrap();
+    gateways.report(id, GatewayReport { generation, busy: Vec::new(), out: None }).unwrap();
     stage.until("it is stopped", async || stage.running().await.len() == 2).await;
     drop(following);
 }
