@@ -39,7 +39,7 @@ pub async fn run(registry: Registry, mut stop: watch::Receiver<bool>) {
             () = stopped(&mut stop) => return,
             Ok(()) = told.changed() => {}
             changed = published.changed() => if changed.is_err() { return },
-            Some(()) = async { Some(tokio::time::sleep(retry?).await) } => {}
+            () = tokio::time::sleep(retry.unwrap_or_default()), if retry.is_some() => {}
         }
         tokio::time::sleep(GATHERING_TIME).await;
     }

@@ -2,7 +2,7 @@
 //! and remembers every head byte for byte. What a gateway lets through is seen here.
 //!
 //! Invariants: a request is remembered when all of it has come, trailers included, and before it is
-//! answered; the gateway's own discovery is answered and not remembered.
+//! answered; the gateway's own discovery and probes are answered and not remembered.
 
 use std::collections::VecDeque;
 use std::io;
@@ -91,7 +91,7 @@ async fn converse(stream: TcpStream, model: &str, seen: &Mutex<VecDeque<Seen>>) 
     let mut input = Input { stream, buffer: Vec::new() };
     loop {
         let request = input.request().await?;
-        let body = if is_discovery(&request) {
+        let body = if is_of_nobody(&request) {
             json!({"object": "list", "data": [{"id": model, "object": "model"}]})
         } else {
             let mut seen = lock(seen);
@@ -119,10 +119,11 @@ fn answer(model: &str) -> serde_json::Value {
     })
 }
 
-/// The registry asks for the models by itself; what a gateway forwards carries a request id.
-fn is_discovery(request: &Seen) -> bool {
+/// The registry asks for the models by itself, and gateways whether it is ready; what they forward carries a request
+/// id.
+fn is_of_nobody(request: &Seen) -> bool {
     request.line().starts_with("GET ")
-        && request.target().ends_with("/v1/models")
+        && ["/v1/models", "/v1/health/ready"].iter().any(|path| request.target().ends_with(path))
         && !request.head.to_ascii_lowercase().contains("\r\nx-request-id:")
 }
 
