@@ -19,6 +19,7 @@ mod files;
 mod kills;
 mod lora;
 mod openapi;
+mod provider_status;
 mod raw_http;
 mod roles;
 mod rotation;
