@@ -1,5 +1,6 @@
 //! A model's strategy over its candidates: built with a table, asked by every request.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use proto_shared::routing::{Strategy, WEIGHT_DEFAULT};
@@ -36,7 +37,7 @@ struct BuiltArm {
     hash: u64,
     weight: u32,
     tier: u32,
-    candidates: Set,
+    candidates: Range<usize>,
 }
 
 /// Candidates are numbered through: the addresses of the first arm, then those of the next.
@@ -49,6 +50,8 @@ pub struct Plan {
     hashes: Box<[u64]>,
     /// The arm of each candidate, and its place there.
     seats: Box<[(u16, u16)]>,
+    /// Those that may be chosen.
+    candidates: Set,
     turn: AtomicU64,
 }
 
@@ -57,14 +60,13 @@ impl Plan {
     pub fn new(strategy: Strategy, arms: &[Arm]) -> Self {
         let (mut hashes, mut seats) = (Vec::new(), Vec::new());
         let built = arms.iter().enumerate().map(|(at, arm)| {
-            let mut candidates = Set::default();
+            let first = hashes.len();
             let own = hash::bytes(arm.label.as_bytes());
             for (place, url) in arm.addresses.iter().enumerate() {
-                candidates.insert(hashes.len());
                 hashes.push(hash::pair(own, hash::bytes(url.as_bytes())));
                 seats.push((at as u16, place as u16));
             }
-            BuiltArm { hash: own, weight: arm.weight, tier: arm.tier, candidates }
+            BuiltArm { hash: own, weight: arm.weight, tier: arm.tier, candidates: first..hashes.len() }
         });
         let built: Box<[_]> = built.collect();
         hashes.truncate(CANDIDATES_MAX);
@@ -73,6 +75,7 @@ impl Plan {
         order.sort_by_key(|arm| built.get(*arm).map(|arm| arm.tier));
         Self {
             strategy,
+            candidates: candidates(strategy, &built, hashes.len()),
             arms: built,
             order: order.into(),
             hashes: hashes.into(),
@@ -87,8 +90,8 @@ impl Plan {
     }
 
     /// All addresses of one arm.
-    pub fn arm(&self, arm: usize) -> Set {
-        self.arms.get(arm).map(|arm| arm.candidates).unwrap_or_default()
+    pub fn arm(&self, arm: usize) -> Range<usize> {
+        self.arms.get(arm).map(|arm| arm.candidates.clone()).unwrap_or_default()
     }
 
     pub fn strategy(&self) -> Strategy {
@@ -96,19 +99,14 @@ impl Plan {
     }
 
     /// All candidates that may be chosen.
-    pub fn candidates(&self) -> Set {
-        let all = Set::all(self.hashes.len());
-        if self.strategy != Strategy::Weighted {
-            return all;
-        }
-        let resting = self.arms.iter().filter(|arm| arm.weight == 0);
-        resting.fold(all, |left, arm| left.filter(|index| !arm.candidates.contains(index)))
+    pub fn candidates(&self) -> &Set {
+        &self.candidates
     }
 
     /// Where a request goes that was not yet sent to `untried`, a part of [`Self::candidates`].
     pub fn pick(
         &self,
-        untried: Set,
+        untried: &Set,
         fleet: &impl Fleet,
         key: Option<u64>,
         random: impl FnOnce() -> u64,
@@ -117,16 +115,16 @@ impl Plan {
             return untried.nth(0);
         }
         match self.strategy {
-            Strategy::LeastBusy => least_busy(usable(untried, fleet), fleet, random),
-            Strategy::RoundRobin => in_turn(usable(untried, fleet), self.turn()),
-            Strategy::Priority => least_busy(self.first_tier(untried, fleet), fleet, random),
-            Strategy::Weighted => least_busy(self.arm_of(untried, fleet, key), fleet, random),
+            Strategy::LeastBusy => least_busy(&usable(untried, fleet), fleet, random),
+            Strategy::RoundRobin => in_turn(&usable(untried, fleet), self.turn()),
+            Strategy::Priority => least_busy(&self.first_tier(untried, fleet), fleet, random),
+            Strategy::Weighted => least_busy(&self.arm_of(untried, fleet, key), fleet, random),
             Strategy::PrefixAffinity => {
                 let usable = usable(untried, fleet);
                 let hash_of = |index: usize| self.hashes.get(index).copied().unwrap_or_default();
                 match key {
-                    Some(key) => affine(usable, fleet, hash_of, key),
-                    None => least_busy(usable, fleet, random),
+                    Some(key) => affine(&usable, fleet, hash_of, key),
+                    None => least_busy(&usable, fleet, random),
                 }
             }
         }
@@ -138,27 +136,23 @@ impl Plan {
 
     /// The usable ones of the lowest tier that has some. A tier that is full keeps its requests: the next one may
     /// cost more.
-    fn first_tier(&self, untried: Set, fleet: &impl Fleet) -> Set {
-        let mut last = Set::default();
+    fn first_tier(&self, untried: &Set, fleet: &impl Fleet) -> Set {
         for worst in [Standing::Full, Standing::Busy, Standing::Out] {
-            let usable_tier = untried.filter(|index| fleet.standing(index) <= worst);
-            let arms = self.order.iter().filter_map(|arm| self.arms.get(*arm));
-            let mut arms = arms.filter(|arm| !arm.candidates.and(usable_tier).is_empty()).peekable();
-            let Some(tier) = arms.peek().map(|arm| arm.tier) else { continue };
-            for arm in arms.take_while(|arm| arm.tier == tier) {
-                last = last.or(arm.candidates.and(usable_tier));
-            }
-            break;
+            let left = untried.filter(|index| fleet.standing(index) <= worst);
+            let arms = || self.order.iter().filter_map(|arm| self.arms.get(*arm));
+            let Some(first) = arms().find(|arm| left.has_any(&arm.candidates)) else { continue };
+            let later = arms().filter(|arm| arm.tier != first.tier);
+            return usable(&later.fold(left, |left, arm| left.without(&arm.candidates)), fleet);
         }
-        usable(last, fleet)
+        Set::default()
     }
 
     /// The usable ones of the arm that the key, or the turn, leads to. An arm that is busy keeps its keys: a
     /// split says who sees which answers, and that must not depend on load.
-    fn arm_of(&self, untried: Set, fleet: &impl Fleet, key: Option<u64>) -> Set {
+    fn arm_of(&self, untried: &Set, fleet: &impl Fleet, key: Option<u64>) -> Set {
         let working = untried.filter(|index| fleet.standing(index) != Standing::Out);
-        let left = if working.is_empty() { untried } else { working };
-        let arms = || self.arms.iter().filter(|arm| arm.weight > 0 && !arm.candidates.and(left).is_empty());
+        let left = if working.is_empty() { untried } else { &working };
+        let arms = || self.arms.iter().filter(|arm| arm.weight > 0 && left.has_any(&arm.candidates));
         let chosen = match key {
             Some(key) => arms().max_by(|one, other| {
                 rank(key, one.hash, one.weight).total_cmp(&rank(key, other.hash, other.weight))
@@ -174,21 +168,29 @@ impl Plan {
                 })
             }
         };
-        chosen.map(|arm| usable(arm.candidates.and(left), fleet)).unwrap_or_default()
+        chosen.map(|arm| usable(&left.clone().within(&arm.candidates), fleet)).unwrap_or_default()
     }
 }
 
+/// Those that have a share, of so many.
+fn candidates(strategy: Strategy, arms: &[BuiltArm], count: usize) -> Set {
+    let resting = arms.iter().filter(|arm| strategy == Strategy::Weighted && arm.weight == 0);
+    resting.fold(Set::all(count), |left, arm| left.without(&arm.candidates))
+}
+
 /// Those that are in the best standing that any has.
-fn usable(untried: Set, fleet: &impl Fleet) -> Set {
-    let mut best = (Standing::Out, Set::default());
+fn usable(untried: &Set, fleet: &impl Fleet) -> Set {
+    let mut best = Standing::Out;
+    let mut usable = untried.filter(|_| false);
     for index in untried.iter() {
         let standing = fleet.standing(index);
-        if standing < best.0 {
-            best = (standing, Set::default());
+        if standing < best {
+            best = standing;
+            usable = untried.filter(|_| false);
         }
-        if standing == best.0 {
-            best.1.insert(index);
+        if standing == best {
+            usable.insert(index);
         }
     }
-    best.1
+    usable
 }

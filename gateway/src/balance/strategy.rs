@@ -14,14 +14,14 @@ const BOUND: (u64, u64) = (5, 4);
 
 /// One of `from`: of two at random, the one of the lower rank, such as its requests in flight. A single one costs neither a
 /// random number nor a look at its load.
-pub fn choose(from: Set, random: impl FnOnce() -> u64, rank: impl Fn(usize) -> usize) -> Option<usize> {
+pub fn choose(from: &Set, random: impl FnOnce() -> u64, rank: impl Fn(usize) -> usize) -> Option<usize> {
     two_choices(from, random, |one, other| rank(other) < rank(one))
 }
 
 /// Nearly as even as looking at all of them, and several gateways that don't know of each other don't all run
 /// to the same one. Of equals it is the first, which is any of them.
 fn two_choices(
-    from: Set,
+    from: &Set,
     random: impl FnOnce() -> u64,
     is_better: impl FnOnce(usize, usize) -> bool,
 ) -> Option<usize> {
@@ -37,7 +37,7 @@ fn two_choices(
 }
 
 /// The one of two at random that should answer sooner.
-pub(super) fn least_busy(from: Set, fleet: &impl Fleet, random: impl FnOnce() -> u64) -> Option<usize> {
+pub(super) fn least_busy(from: &Set, fleet: &impl Fleet, random: impl FnOnce() -> u64) -> Option<usize> {
     two_choices(from, random, |one, other| is_less_busy(fleet.work(other), fleet.work(one)))
 }
 
@@ -55,7 +55,7 @@ fn is_less_busy(one: Work, other: Work) -> bool {
 }
 
 /// Each in turn; `turn` counts the requests.
-pub(super) fn in_turn(from: Set, turn: u64) -> Option<usize> {
+pub(super) fn in_turn(from: &Set, turn: u64) -> Option<usize> {
     let count = u64::from(from.count());
     from.nth((turn % NonZeroU64::new(count)?) as u32)
 }
@@ -63,26 +63,33 @@ pub(super) fn in_turn(from: Set, turn: u64) -> Option<usize> {
 /// Where a key belongs: the candidate whose number with the key is the highest, so that only the keys of one
 /// that leaves move. Passed over is who has a quarter more to do than the mean; then the next highest has it.
 pub(super) fn affine(
-    from: Set,
+    from: &Set,
     fleet: &impl Fleet,
     hash_of: impl Fn(usize) -> u64,
     key: u64,
 ) -> Option<usize> {
-    let mut load = [0u32; super::CANDIDATES_MAX];
+    let load = |index: usize| {
+        let work = fleet.work(index);
+        u64::from(work.in_flight) + u64::from(work.waiting)
+    };
     let (mut total, mut count) = (1u64, 0u64);
     for index in from.iter() {
-        let work = fleet.work(index);
-        let here = work.in_flight.saturating_add(work.waiting);
-        if let Some(load) = load.get_mut(index) {
-            *load = here;
-        }
-        total += u64::from(here);
+        total += load(index);
         count += 1;
     }
     // At least the mean, rounded up: somebody is always below that.
     let room = (total * BOUND.0 / NonZeroU64::new(count * BOUND.1)?).max(total.div_ceil(count));
-    let has_room = |index: usize| load.get(index).is_some_and(|load| u64::from(*load) < room);
-    from.iter().filter(|index| has_room(*index)).max_by_key(|index| pair(key, hash_of(*index)))
+    let (mut best, mut with_room) = (None, None);
+    for index in from.iter() {
+        let found = Some((pair(key, hash_of(index)), index));
+        best = best.max(found);
+        // Of few it is looked at again.
+        if found > with_room && load(index) < room {
+            with_room = found;
+        }
+    }
+    // Loads change meanwhile; then it is whose the key is.
+    with_room.or(best).map(|(_, index)| index)
 }
 
 /// How high an arm stands for a key. Of several arms each is the highest for its share of the keys, and a

@@ -10,6 +10,7 @@ use super::down::RequestView;
 use super::plan::Body;
 use crate::balance::{Key, Plan, SESSION_HEADER};
 use crate::body::ModelRewrite;
+use crate::limit::RetryBudget;
 use crate::metrics::ModelTokens;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
@@ -26,6 +27,14 @@ impl Choice {
         match self {
             Self::Provider(provider) => &provider.plan,
             Self::Model(entry) => &entry.plan,
+        }
+    }
+
+    /// What its requests may be tried again out of.
+    pub fn retries(&self) -> &RetryBudget {
+        match self {
+            Self::Provider(provider) => &provider.retries,
+            Self::Model(entry) => &entry.retries,
         }
     }
 

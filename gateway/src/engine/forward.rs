@@ -20,6 +20,7 @@ use super::resumption::Resumption;
 use super::seats::{Admission, Seats};
 use super::silence::Silence;
 use crate::dialect::Operation;
+use crate::limit::Retries;
 use crate::metrics::{Outcome, RouteKind};
 use crate::refusal::Refusal;
 use crate::route::Provider;
@@ -80,6 +81,7 @@ struct Errand<'a, 'c> {
     down: &'a mut Down<'c>,
     asks: &'a Forward<'a>,
     context: &'a mut RequestContext,
+    retries: Retries<'a>,
     /// How its answer can go on elsewhere, or does.
     resume: Option<Resumption>,
     /// What the client hears until somebody speaks.
@@ -93,10 +95,11 @@ pub async fn forward(
     choice: &Choice,
     context: &mut RequestContext,
 ) -> Result<Forwarded, Refusal> {
-    app.endpoints.retries.came(now_ms());
+    let retries = Retries { own: choice.retries(), all: &app.endpoints.retries };
+    retries.came(now_ms());
     let resume = Resumption::of(forward, choice);
     let silence = Silence::of(forward, choice);
-    let mut errand = Errand { app, down, asks: forward, context, resume, silence };
+    let mut errand = Errand { app, down, asks: forward, context, retries, resume, silence };
     let served = errand.serve(choice).await;
     if errand.has_gone_on() {
         let end = served.unwrap_or_else(|_| errand.tell_cut());
@@ -165,7 +168,7 @@ impl Errand<'_, '_> {
                     continue;
                 }
             };
-            if !is_paid && !self.app.endpoints.retries.try_retry(now_ms()) {
+            if !is_paid && !self.retries.try_retry(now_ms()) {
                 self.context.stops("the retry budget is spent");
                 return Err(Unserved::Refused(last.unwrap_or(Refusal::Overloaded)));
             }

@@ -45,13 +45,13 @@ pub enum Admission {
 impl<'c> Seats<'c> {
     pub fn of(choice: &'c Choice, key: Option<u64>) -> Self {
         let plan = choice.plan();
-        Self { choice, plan, untried: plan.candidates(), key, outdated: false, held_back: false }
+        Self { choice, plan, untried: plan.candidates().clone(), key, outdated: false, held_back: false }
     }
 
     pub fn next(&mut self) -> Option<Seat<'c>> {
         let fleet = Live { choice: self.choice, now_ms: now_ms() };
         loop {
-            let index = self.plan.pick(self.untried, &fleet, self.key, random)?;
+            let index = self.plan.pick(&self.untried, &fleet, self.key, random)?;
             self.untried.remove(index);
             let Some((arm, replica)) = self.choice.replica(index) else { continue };
             if replica.endpoint.load.health.state().is_on_trial(fleet.now_ms) {
@@ -89,21 +89,21 @@ impl<'c> Seats<'c> {
         }
         let fleet = Live { choice: self.choice, now_ms: now_ms() };
         let worst = fleet.standing(first.index).max(Standing::Full);
-        let others = self.untried.without(self.plan.arm(first.arm));
+        let others = self.untried.clone().without(&self.plan.arm(first.arm));
         let mut left = others.filter(|index| fleet.standing(index) <= worst);
-        while let Some(index) = self.plan.pick(left, &fleet, self.key, random) {
+        while let Some(index) = self.plan.pick(&left, &fleet, self.key, random) {
             let (arm, replica) = self.choice.replica(index)?;
             if let Some(place) = self.choice.provider(arm)?.places.try_take() {
                 return Some((Seat { arm, replica, index }, place));
             }
-            left = left.without(self.plan.arm(arm));
+            left = left.without(&self.plan.arm(arm));
         }
         None
     }
 
     /// It can't take this request.
     pub fn leave_out(&mut self, arm: usize) {
-        self.untried = self.untried.without(self.plan.arm(arm));
+        self.untried = std::mem::take(&mut self.untried).without(&self.plan.arm(arm));
     }
 
     /// No place is to be had at the provider of this arm.

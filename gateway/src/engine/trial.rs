@@ -13,7 +13,7 @@ use super::relay::NoAnswer;
 use super::up::{ReplyParts, UpError};
 use crate::failover::passes_over;
 use crate::health::{Ended, Event, Pass, Turn};
-use crate::limit::RetryBudget;
+use crate::limit::Retries;
 use crate::metrics::Kept;
 use crate::random::random;
 use crate::upstream::{ConnectError, Endpoint};
@@ -34,7 +34,7 @@ pub struct Trial<'a> {
 
 /// Somebody else can be asked, when the answer is no use.
 pub struct Others<'a> {
-    pub budget: &'a RetryBudget,
+    pub budget: Retries<'a>,
     /// Asking twice is harmless at this provider.
     pub is_harmless: bool,
 }

@@ -10,4 +10,4 @@ mod tests;
 pub use adaptive::{
     Concurrency, LIMIT_INITIAL, LIMIT_MAX, LIMIT_MIN, LOWERED_AGAIN_MS, REST_MAX_MS, REST_MS_DEFAULT,
 };
-pub use budget::{RETRIES_FLOOR, RETRY_PERCENT, RetryBudget, SeenBudget, WINDOW_MS};
+pub use budget::{LENT_PERCENT, RETRIES_FLOOR, RETRY_PERCENT, Retries, RetryBudget, SeenBudget, WINDOW_MS};

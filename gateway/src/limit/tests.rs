@@ -77,16 +77,22 @@ fn who_says_it_is_busy_gets_less_once_a_second_and_is_left_alone_as_long_as_it_a
     assert_eq!(concurrency.limit(), LIMIT_MIN);
 }
 
+/// Budgets of so many models, and everybody's.
+fn budgets<const N: usize>() -> ([RetryBudget; N], RetryBudget) {
+    (std::array::from_fn(|_| RetryBudget::default()), RetryBudget::default())
+}
+
 #[test]
 fn when_everything_fails_attempts_stay_within_a_fifth_more_than_requests() {
-    let budget = RetryBudget::default();
+    let (own, all) = budgets::<7>();
     let (mut requests, mut attempts) = (0u32, 0u32);
     for now_ms in 0..60_000 {
-        budget.came(now_ms);
+        let retries = Retries { own: &own[now_ms as usize % own.len()], all: &all };
+        retries.came(now_ms);
         requests += 1;
         attempts += 1;
         for _ in 1..3 {
-            attempts += u32::from(budget.try_retry(now_ms));
+            attempts += u32::from(retries.try_retry(now_ms));
         }
     }
     println!("{attempts} attempts for {requests} requests");
@@ -95,8 +101,35 @@ fn when_everything_fails_attempts_stay_within_a_fifth_more_than_requests() {
 }
 
 #[test]
+fn a_model_that_fails_leaves_the_others_what_they_may_retry() {
+    for (of_ten, least) in [(1, 0.4), (5, 0.19), (9, 0.19)] {
+        let (own, all) = budgets::<2>();
+        let [failing, shaky] = own.each_ref().map(|own| Retries { own, all: &all });
+        let (mut failures, mut bettered, mut others, mut refused) = (0u32, 0u32, 0u32, 0u32);
+        for now_ms in 0..60_000 {
+            if now_ms % 10 < of_ten {
+                failing.came(now_ms);
+                failures += 1;
+                bettered += u32::from((0..2).filter(|_| failing.try_retry(now_ms)).count() > 0);
+            } else {
+                shaky.came(now_ms);
+                others += 1;
+                // A quarter of what it may. Of the first few retries there may be, all have the same part.
+                let is_refused = others % 20 == 0 && !shaky.try_retry(now_ms);
+                refused += u32::from(is_refused && now_ms >= WINDOW_MS);
+            }
+        }
+        let part = f64::from(bettered) / f64::from(failures);
+        println!("{of_ten} of ten fail: {part:.2} of them bettered, {refused} of the others not");
+        assert_eq!(refused, 0, "{of_ten} of ten");
+        assert!(part >= least, "{of_ten} of ten: {part}");
+    }
+}
+
+#[test]
 fn a_quiet_gateway_may_retry_a_little_and_old_traffic_counts_no_more() {
-    let budget = RetryBudget::default();
+    let ([own], all) = budgets();
+    let budget = Retries { own: &own, all: &all };
     let retries = |now_ms| (0..1_000).filter(|_| budget.try_retry(now_ms)).count() as u64;
     budget.came(0);
     assert_eq!((retries(0), retries(1)), (RETRIES_FLOOR, 0));
@@ -108,7 +141,8 @@ fn a_quiet_gateway_may_retry_a_little_and_old_traffic_counts_no_more() {
 
 #[test]
 fn many_at_once_take_no_more_than_there_is() {
-    let budget = RetryBudget::default();
+    let ([own], all) = budgets();
+    let budget = Retries { own: &own, all: &all };
     (0..500).for_each(|_| budget.came(0));
     let taken: usize = std::thread::scope(|scope| {
         let take = || (0..200).filter(|_| budget.try_retry(0)).count();

@@ -16,6 +16,7 @@ use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::balance::{Arm, Plan, REPLICAS_MAX};
 use crate::body::{ExtraBody, ModelRewrite};
+use crate::limit::RetryBudget;
 use crate::metrics::{ModelTokens, ProviderMetrics};
 use crate::upstream::endpoint::{Endpoint, Endpoints};
 use crate::upstream::places::Places;
@@ -55,6 +56,8 @@ pub struct Provider {
     pub replicas: Box<[Replica]>,
     /// Which of them is next for requests that name the provider.
     pub plan: Plan,
+    /// What such requests may be tried again out of.
+    pub retries: RetryBudget,
 }
 
 /// One address of a provider, and what of a request depends on it.
@@ -142,6 +145,7 @@ impl Provider {
             ready: route.ready,
             replicas,
             plan,
+            retries: RetryBudget::default(),
             fixed_headers: fixed,
             default_headers: defaults,
             extra_body: extra_body(route),

@@ -9,8 +9,9 @@ use proto_shared::secret::SecretError;
 use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
 
 use super::provider::{self, Provider, ProviderError, arm, json_string};
-use crate::balance::{Arm, Plan, Sought};
+use crate::balance::{Arm, CANDIDATES_MAX, Plan, Sought};
 use crate::body::ModelRewrite;
+use crate::limit::RetryBudget;
 use crate::metrics::ModelTokens;
 use crate::resume::Resume;
 use crate::upstream::endpoint::Endpoints;
@@ -57,6 +58,8 @@ pub struct ModelEntry {
     pub plan: Plan,
     /// What that depends on, beside the candidates.
     pub sought: Sought,
+    /// What its requests may be tried again out of.
+    pub retries: RetryBudget,
 }
 
 /// A provider that should serve a model and can't be used.
@@ -139,10 +142,15 @@ impl RouteTable {
             let usable: Vec<_> = if route.middleware.is_empty() { candidates.collect() } else { Vec::new() };
             let Routing { strategy, sticky, .. } = route.routing;
             let arms = arms(&usable, &route.routing);
+            let count: usize = arms.iter().map(|arm| arm.addresses.len()).sum();
+            if count > CANDIDATES_MAX {
+                tracing::warn!(model = %public_id, count, "only {CANDIDATES_MAX} addresses of a model are used");
+            }
             let usable = told_apart(usable);
             let entry = Arc::new(ModelEntry {
                 comment_interval: comment_interval(route, &usable),
                 plan: Plan::new(strategy, &arms),
+                retries: RetryBudget::default(),
                 sought: Sought::by(strategy, sticky),
                 name: route.name.as_str().into(),
                 candidates: usable,

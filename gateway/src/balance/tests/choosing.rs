@@ -28,8 +28,8 @@ fn a_single_candidate_costs_no_random_number_and_no_look() {
         let plan = Plan::new(strategy, &arms(1));
         assert_eq!(plan.pick(plan.candidates(), &Unasked, Some(7), unasked), Some(0));
     }
-    assert_eq!(choose(Set::all(1), unasked, |_| panic!("nothing to compare")), Some(0));
-    assert_eq!(choose(Set::default(), unasked, |_| 0), None);
+    assert_eq!(choose(&Set::all(1), unasked, |_| panic!("nothing to compare")), Some(0));
+    assert_eq!(choose(&Set::default(), unasked, |_| 0), None);
 }
 
 #[test]
@@ -37,7 +37,7 @@ fn equally_busy_addresses_get_equal_shares() {
     for count in [2, 3, 7, 64] {
         let (mut next, mut hits) = (numbers(7), vec![0u32; count]);
         for _ in 0..2_000 * count {
-            hits[choose(Set::all(count), &mut next, |_| 4).unwrap()] += 1;
+            hits[choose(&Set::all(count), &mut next, |_| 4).unwrap()] += 1;
         }
         // Six standard deviations of a fair share of 2,000.
         assert!(hits.iter().all(|&hits| hits.abs_diff(2_000) < 270), "{count}: {hits:?}");
@@ -48,8 +48,8 @@ fn equally_busy_addresses_get_equal_shares() {
 fn the_busier_of_two_gets_nothing_and_the_busiest_of_many_neither() {
     let mut next = numbers(7);
     for _ in 0..1_000 {
-        assert_eq!(choose(Set::all(2), &mut next, |index| [5, 4][index]), Some(1));
-        assert_ne!(choose(Set::all(5), &mut next, |index| [1, 2, 3, 4, 9][index]), Some(4));
+        assert_eq!(choose(&Set::all(2), &mut next, |index| [5, 4][index]), Some(1));
+        assert_ne!(choose(&Set::all(5), &mut next, |index| [1, 2, 3, 4, 9][index]), Some(4));
     }
 }
 
@@ -57,7 +57,7 @@ fn the_busier_of_two_gets_nothing_and_the_busiest_of_many_neither() {
 fn load_stays_even_where_chance_alone_would_not_keep_it() {
     let (mut next, mut in_flight) = (numbers(7), [0usize; 10]);
     for _ in 0..10_000 {
-        let index = choose(Set::all(10), &mut next, |index| in_flight[index]).unwrap();
+        let index = choose(&Set::all(10), &mut next, |index| in_flight[index]).unwrap();
         in_flight[index] += 1;
     }
     let (least, most) = (in_flight.iter().min().unwrap(), in_flight.iter().max().unwrap());
@@ -115,14 +115,50 @@ fn who_is_out_or_busy_comes_after_the_others_and_nobody_is_refused() {
     }
 }
 
-#[test]
-fn candidates_beyond_the_bound_are_left_out() {
+/// So many providers at 60 addresses each.
+fn large(arms: usize) -> Vec<Arm> {
     let urls: Vec<_> = (0..60).map(|n| format!("http://10.0.0.{n}")).collect();
     let urls: Vec<_> = urls.iter().map(String::as_str).collect();
-    let arms: Vec<_> = (0..5).map(|n| Arm::listed(&format!("default/p{n}"), &urls, 0)).collect();
+    (0..arms).map(|n| Arm::listed(&format!("default/p{n}"), &urls, n % 3)).collect()
+}
+
+#[test]
+fn candidates_beyond_the_bound_are_left_out() {
     for strategy in ALL {
-        let plan = Plan::new(strategy, &arms);
-        assert_eq!(all_chosen(&plan, &Given::idle(CANDIDATES_MAX), Some(4), 4).len(), CANDIDATES_MAX);
+        let plan = Plan::new(strategy, &large(CANDIDATES_MAX / 60 + 1));
+        assert_eq!(plan.candidates().count() as usize, CANDIDATES_MAX);
+        let last = CANDIDATES_MAX - 1;
+        assert!(plan.seat(last).is_some() && plan.seat(last + 1).is_none());
+        let fleet =
+            (0..last).fold(Given::idle(CANDIDATES_MAX), |fleet, index| fleet.with(index, Standing::Out));
+        assert_eq!(plan.pick(plan.candidates(), &fleet, Some(4), || 4), Some(last), "{strategy:?}");
+    }
+}
+
+#[test]
+fn of_hundreds_each_is_chosen_once_and_all_as_often_as_the_others() {
+    const COUNT: usize = 300;
+    for strategy in ALL {
+        let plan = Plan::new(strategy, &large(COUNT / 60));
+        let mut chosen = all_chosen(&plan, &Given::idle(COUNT), Some(4), 4);
+        assert_eq!(chosen.len(), COUNT, "{strategy:?}");
+        let first_tier = |index: &usize| (index / 60).is_multiple_of(3);
+        let place = chosen.iter().position(|index| !first_tier(index)).unwrap();
+        assert!(strategy != Strategy::Priority || place == 120, "{place}");
+        chosen.sort_unstable();
+        assert!(chosen.into_iter().eq(0..COUNT), "{strategy:?}");
+
+        let (mut next, mut hits) = (numbers(7), vec![0u32; COUNT]);
+        for n in 0..50 * COUNT as u64 {
+            let key = (strategy == Strategy::PrefixAffinity).then_some(n);
+            hits[plan.pick(plan.candidates(), &Given::idle(COUNT), key, &mut next).unwrap()] += 1;
+        }
+        let (share, of) = if strategy == Strategy::Priority { (125, 120) } else { (50, COUNT) };
+        let hit: Vec<_> = hits.into_iter().filter(|hits| *hits > 0).collect();
+        // Six standard deviations.
+        let slack = 6.0 * f64::from(share).sqrt();
+        assert_eq!(hit.len(), of, "{strategy:?}");
+        assert!(hit.iter().all(|hits| f64::from(hits.abs_diff(share)) < slack), "{strategy:?}: {hit:?}");
     }
 }
 

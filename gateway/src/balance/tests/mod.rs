@@ -51,8 +51,8 @@ pub fn arms(count: usize) -> Vec<super::Arm> {
 
 /// Everyone that is chosen, one after the other, until none is left.
 pub fn all_chosen(plan: &Plan, fleet: &impl Fleet, key: Option<u64>, seed: u64) -> Vec<usize> {
-    let (mut untried, mut next, mut chosen) = (plan.candidates(), numbers(seed), Vec::new());
-    while let Some(index) = plan.pick(untried, fleet, key, &mut next) {
+    let (mut untried, mut next, mut chosen) = (plan.candidates().clone(), numbers(seed), Vec::new());
+    while let Some(index) = plan.pick(&untried, fleet, key, &mut next) {
         untried.remove(index);
         chosen.push(index);
     }

@@ -68,7 +68,7 @@ impl<'a> Errand<'a, '_> {
         let mut fresh = false;
         loop {
             let others = self.may_ask_others(seats).then(|| Others {
-                budget: &self.app.endpoints.retries,
+                budget: self.retries,
                 is_harmless: candidate.provider.replay_safe || is_safe(asks.request.method),
             });
             // Made first: whatever ends this, somebody else may find out whether the address is back.
