@@ -88,9 +88,9 @@ impl Client {
         self.call("POST", PROVIDERS, Some(&body), 201).map(drop)
     }
 
-    /// Says how the requests for a model are spread over those who serve it.
-    pub fn set_strategy(&mut self, model: &str, strategy: &str) -> Result<(), BenchError> {
-        let body = json!({"routing": {"strategy": strategy}});
+    /// Says how the requests for a model are spread over those who serve it, and whether streams outlive their server.
+    pub fn set_routing(&mut self, model: &str, strategy: &str, resume: bool) -> Result<(), BenchError> {
+        let body = json!({"routing": {"strategy": strategy}, "resume": resume});
         let path = format!("{VIRTUAL_MODELS}/{model}");
         self.call("PATCH", &path, Some(&body), 200).map(drop)
     }

@@ -27,7 +27,7 @@ use crate::process;
 use crate::results::{self, Circumstances};
 use crate::side_by_side::seconds;
 use peer::{Kind, Programs};
-use report::Tables;
+use report::Report;
 use run::RunRecord;
 use scenario::Scenario;
 
@@ -40,7 +40,7 @@ pub struct Options {
     /// Peers, comma-separated, or parts of their names, as in the tables [default: all]
     #[arg(long, value_delimiter = ',')]
     peers: Vec<String>,
-    /// Repetitions; the tables take all of them together
+    /// Repetitions; the table has their medians, and between which values they were
     #[arg(long, default_value_t = 3)]
     reps: usize,
     /// Length of each run
@@ -114,7 +114,7 @@ pub fn main(options: &Options) -> Result<(), BenchError> {
         };
         results::save(&path, &results)?;
     }
-    println!("{}", Tables { runs: &runs, absent: &absent, scenarios: &scenarios, peers: &peers }.render());
+    println!("{}", Report { runs: &runs, absent: &absent, scenarios: &scenarios, peers: &peers }.render());
     println!("raw results: {}", path.display());
     Ok(())
 }
@@ -170,7 +170,7 @@ impl Options {
             order.reverse();
         }
         for &scenario in scenarios {
-            for &kind in &order {
+            for &kind in order.iter().filter(|kind| kind.takes(scenario)) {
                 let name = kind.name();
                 eprintln!("{} of {}: {}, {name}", repetition + 1, self.reps, scenario.name());
                 runs.push(run::run(scenario, kind, programs, window, repetition).unwrap_or_else(|error| {

@@ -26,6 +26,8 @@ const FIRST_SEED: u64 = u64::MAX;
 pub enum Kind {
     /// With this strategy of the virtual model.
     Nimgate(&'static str),
+    /// The same, and streams go on elsewhere when their server dies.
+    NimgateResuming(&'static str),
     Nginx,
     Haproxy,
     /// With this policy.
@@ -33,8 +35,9 @@ pub enum Kind {
 }
 
 /// In the order of the tables.
-pub const ALL: [Kind; 8] = [
+pub const ALL: [Kind; 9] = [
     Kind::Nimgate("least_busy"),
+    Kind::NimgateResuming("least_busy"),
     Kind::Nimgate("prefix_affinity"),
     Kind::Nginx,
     Kind::Haproxy,
@@ -67,16 +70,22 @@ impl Kind {
     pub fn name(self) -> String {
         match self {
             Self::Nimgate(strategy) => format!("nimgate `{strategy}`"),
+            Self::NimgateResuming(strategy) => format!("nimgate `{strategy}`, `resume`"),
             Self::Nginx => "nginx `least_conn`".to_owned(),
             Self::Haproxy => "HAProxy `leastconn`".to_owned(),
             Self::Router(router, policy) => format!("{} `{policy}`", router.name()),
         }
     }
 
+    /// Whether it has something to show there. What a stream does when its server dies counts where one dies.
+    pub fn takes(self, scenario: Scenario) -> bool {
+        !matches!(self, Self::NimgateResuming(_)) || scenario == Scenario::Kill
+    }
+
     /// What the program says of itself; an error when it can't be run.
     pub fn version(self, programs: &Programs) -> Result<String, BenchError> {
         match self {
-            Self::Nimgate(_) => first_line(&programs.nimgate, "--version"),
+            Self::Nimgate(_) | Self::NimgateResuming(_) => first_line(&programs.nimgate, "--version"),
             Self::Nginx => Nginx::version(&programs.nginx),
             Self::Haproxy => first_line(&programs.haproxy, "-v"),
             Self::Router(router, _) => router.version(&programs.venv).ok_or_else(|| {
@@ -96,8 +105,9 @@ impl Kind {
         folder: &Path,
     ) -> Result<Peer, BenchError> {
         let (running, address, model) = match self {
-            Self::Nimgate(strategy) => {
-                let (running, address) = start_nimgate(&programs.nimgate, strategy, servers, folder)?;
+            Self::Nimgate(strategy) | Self::NimgateResuming(strategy) => {
+                let routing = (strategy, matches!(self, Self::NimgateResuming(_)));
+                let (running, address) = start_nimgate(&programs.nimgate, routing, servers, folder)?;
                 (running, address, PUBLIC)
             }
             Self::Nginx => {
@@ -126,7 +136,7 @@ fn first_line(program: &Path, option: &str) -> Result<String, BenchError> {
 /// A provider for each server, and the strategy on the model that all of them serve.
 fn start_nimgate(
     program: &Path,
-    strategy: &str,
+    (strategy, resume): (&str, bool),
     servers: &[SocketAddr],
     folder: &Path,
 ) -> Result<(Running, SocketAddr), BenchError> {
@@ -142,7 +152,7 @@ fn start_nimgate(
         let wrong = || BenchError::wrong("nimgate", format!("it routes to {routed} of {}", servers.len()));
         (routed == servers.len()).then_some(()).ok_or_else(wrong)
     })?;
-    client.set_strategy(MODEL, strategy)?;
+    client.set_routing(MODEL, strategy, resume)?;
     Ok((running, nimgate.address()))
 }
 

@@ -1,15 +1,13 @@
-//! The tables: for each load a row for each peer, those that could not be measured too.
+//! The table, as it goes into the README: a row for each peer, those that could not be measured too.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::time::Duration;
 
-use super::peer::{self, Kind};
+use super::peer::Kind;
 use super::run::RunRecord;
 use super::scenario::Scenario;
-use crate::stats::{Percentiles, mean_ms};
 
-pub struct Tables<'a> {
+pub struct Report<'a> {
     pub runs: &'a [RunRecord],
     /// Why a peer is not there at all, by its name.
     pub absent: &'a BTreeMap<String, String>,
@@ -17,111 +15,158 @@ pub struct Tables<'a> {
     pub peers: &'a [Kind],
 }
 
-/// What all repetitions of one load on one peer gave.
-#[derive(Default)]
-struct Sum {
-    first_bytes: Vec<Duration>,
-    requests: usize,
-    failed: u64,
-    hit_rates: Vec<f64>,
-    busiest: Vec<f64>,
-    problem: Option<String>,
-}
+const NOTHING: &str = "–";
 
-impl Tables<'_> {
+impl Report<'_> {
     pub fn render(&self) -> String {
         let mut out = String::new();
-        for &scenario in self.scenarios {
-            // Writing to a string can't fail.
-            let _ = self.table(&mut out, scenario);
-        }
+        // Writing to a string can't fail.
+        let _ = self.table(&mut out);
+        let _ = self.notes(&mut out);
         out
     }
 
-    fn table(&self, out: &mut String, scenario: Scenario) -> std::fmt::Result {
-        writeln!(out, "\n**{}**\n", scenario.title())?;
-        writeln!(out, "| | first byte, mean ms | p99 ms | failed | prefix hits | busiest / mean |")?;
-        writeln!(out, "|---|---:|---:|---:|---:|---:|")?;
-        let known = peer::ALL.iter().filter(|kind| self.peers.contains(kind));
-        let mut problems = Vec::new();
-        for kind in known {
+    fn table(&self, out: &mut String) -> std::fmt::Result {
+        let headings: Vec<_> = self.scenarios.iter().flat_map(|scenario| headings(*scenario)).collect();
+        writeln!(out, "\n| | {} |", headings.join(" | "))?;
+        writeln!(out, "|---|{}", "---:|".repeat(headings.len()))?;
+        for kind in self.peers {
             let name = kind.name();
-            if let Some(why) = self.absent.get(&name) {
-                writeln!(out, "| {name} | not measured: {why} | | | | |")?;
-                continue;
-            }
-            let mut sum = self.sum(scenario, &name);
-            if let Some(problem) = sum.problem.take() {
-                problems.push(format!("{name}: {problem}"));
-            }
-            if sum.requests == 0 {
-                writeln!(out, "| {name} | not measured, see below | | | | |")?;
-            } else {
-                writeln!(out, "| {name} | {} |", sum.cells())?;
-            }
-        }
-        if !problems.is_empty() {
-            writeln!(out, "\nFirst failures: {}.", problems.join("; "))?;
+            let cells = match self.absent.get(&name) {
+                Some(why) => [format!("not measured: {why}")]
+                    .into_iter()
+                    .chain(std::iter::repeat_n(String::new(), headings.len() - 1))
+                    .collect(),
+                None => self
+                    .scenarios
+                    .iter()
+                    .flat_map(|scenario| self.cells(*scenario, *kind))
+                    .collect::<Vec<_>>(),
+            };
+            writeln!(out, "| {name} | {} |", cells.join(" | "))?;
         }
         Ok(())
     }
 
-    fn sum(&self, scenario: Scenario, peer: &str) -> Sum {
-        let mut sum = Sum::default();
-        let runs = self.runs.iter().filter(|run| run.scenario == scenario.name() && run.peer == peer);
-        for run in runs {
-            sum.first_bytes.extend(&run.first_bytes);
-            sum.requests += run.requests;
-            sum.failed += run.failed;
-            sum.hit_rates.extend(run.prefix_hit_rate);
-            sum.busiest.extend(run.busiest_over_mean);
-            sum.problem = sum.problem.or_else(|| run.first_error.clone());
+    fn cells(&self, scenario: Scenario, kind: Kind) -> Vec<String> {
+        let runs: Vec<_> = self.of(scenario, kind).filter(|run| run.requests > 0).collect();
+        if runs.is_empty() {
+            let cell = if kind.takes(scenario) { "not measured" } else { NOTHING };
+            return headings(scenario).iter().map(|_| cell.to_owned()).collect();
         }
-        sum
+        let median = |value: &dyn Fn(&RunRecord) -> Option<f64>, digits: usize| {
+            spread(runs.iter().filter_map(|run| value(run)).collect(), digits)
+        };
+        let times = format!(
+            "{} / {}",
+            median(&|run| Some(run.first_byte_mean_ms), 0),
+            median(&|run| Some(run.first_byte.p99_us / 1e3), 0)
+        );
+        match scenario {
+            Scenario::Slow => vec![times],
+            Scenario::Prefixes => {
+                let hits = median(&|run| run.prefix_hit_rate.map(|rate| rate * 100.0), 0);
+                vec![times, format!("{hits} %, {}", median(&|run| run.busiest_over_mean, 2))]
+            }
+            Scenario::Kill => vec![times, median(&|run| Some(run.failed as f64), 0)],
+        }
+    }
+
+    fn of(&self, scenario: Scenario, kind: Kind) -> impl Iterator<Item = &RunRecord> {
+        let name = kind.name();
+        self.runs.iter().filter(move |run| run.scenario == scenario.name() && run.peer == name)
+    }
+
+    /// What was asked, and what failed first where something did.
+    fn notes(&self, out: &mut String) -> std::fmt::Result {
+        writeln!(out, "\nFirst byte in ms, mean / p99; medians of the repetitions (lowest – highest).\n")?;
+        for &scenario in self.scenarios {
+            writeln!(out, "- {}", scenario.title())?;
+            let failures = self.peers.iter().filter_map(|kind| {
+                let failed: u64 = self.of(scenario, *kind).map(|run| run.failed).sum();
+                let first = self.of(scenario, *kind).find_map(|run| run.first_error.as_ref())?;
+                Some(format!("{}: {failed}, the first: {first}", kind.name()))
+            });
+            for failure in failures {
+                writeln!(out, "  - failed at {failure}")?;
+            }
+        }
+        Ok(())
     }
 }
 
-impl Sum {
-    fn cells(&mut self) -> String {
-        let mean =
-            |values: &[f64]| (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64);
-        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "–".to_owned());
-        format!(
-            "{:.0} | {:.0} | {} of {} | {} | {}",
-            mean_ms(&self.first_bytes),
-            Percentiles::of(&mut self.first_bytes).p99_us / 1e3,
-            self.failed,
-            self.requests,
-            or_dash(mean(&self.hit_rates).map(|rate| format!("{:.0} %", rate * 100.0))),
-            or_dash(mean(&self.busiest).map(|times| format!("{times:.2}"))),
-        )
+fn headings(scenario: Scenario) -> Vec<String> {
+    match scenario {
+        Scenario::Slow => vec!["one of 4 is 5 × slower".to_owned()],
+        Scenario::Prefixes => vec!["200 shared prefixes".to_owned(), "… hits, busiest / mean".to_owned()],
+        Scenario::Kill => vec!["one is killed".to_owned(), "failed".to_owned()],
+    }
+}
+
+/// The median, and with several values the lowest and the highest.
+fn spread(mut values: Vec<f64>, digits: usize) -> String {
+    values.sort_by(f64::total_cmp);
+    let (Some(lowest), Some(highest)) = (values.first(), values.last()) else { return NOTHING.to_owned() };
+    let middle = |at: usize| values.get(at).copied().unwrap_or_default();
+    let median = (middle((values.len() - 1) / 2) + middle(values.len() / 2)) / 2.0;
+    match values.len() {
+        1 => format!("{median:.digits$}"),
+        _ => format!("{median:.digits$} ({lowest:.digits$} – {highest:.digits$})"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::super::peer;
     use super::*;
+    use crate::stats::Percentiles;
 
-    fn run(peer: Kind, ms: u64, failed: u64) -> RunRecord {
+    fn run(scenario: Scenario, peer: Kind, ms: f64, failed: u64) -> RunRecord {
         RunRecord {
-            scenario: Scenario::Slow.name(),
+            scenario: scenario.name(),
             peer: peer.name(),
             requests: 10,
             failed,
-            first_bytes: vec![Duration::from_millis(ms); 10],
+            first_error: (failed > 0).then(|| "not answered in time".to_owned()),
+            first_byte_mean_ms: ms,
+            first_byte: Percentiles { p99_us: ms * 2e3, ..Percentiles::default() },
             prefix_hit_rate: Some(0.5),
+            busiest_over_mean: Some(1.25),
             ..RunRecord::default()
         }
     }
 
     #[test]
-    fn repetitions_are_taken_together_and_nobody_is_left_out() {
-        let runs = [run(peer::ALL[0], 100, 1), run(peer::ALL[0], 200, 2)];
-        let absent = BTreeMap::from([(peer::ALL[3].name(), "not installed".to_owned())]);
-        let tables = Tables { runs: &runs, absent: &absent, scenarios: &[Scenario::Slow], peers: &peer::ALL };
-        let text = tables.render();
-        assert!(text.contains("| nimgate `least_busy` | 150 | 200 | 3 of 20 | 50 % | – |"), "{text}");
-        assert!(text.contains("| HAProxy `leastconn` | not measured: not installed |"), "{text}");
-        assert!(text.contains("| nginx `least_conn` | not measured, see below |"), "{text}");
+    fn repetitions_are_shown_by_their_median_and_nobody_is_left_out() {
+        let [ours, resuming] = [peer::ALL[0], peer::ALL[1]];
+        let runs = [
+            run(Scenario::Slow, ours, 100.0, 0),
+            run(Scenario::Slow, ours, 300.0, 0),
+            run(Scenario::Slow, ours, 120.0, 0),
+            run(Scenario::Prefixes, ours, 60.0, 0),
+            run(Scenario::Kill, ours, 90.0, 4),
+            run(Scenario::Kill, ours, 92.0, 1),
+            run(Scenario::Kill, resuming, 90.0, 0),
+        ];
+        let absent = BTreeMap::from([(Kind::Haproxy.name(), "not installed".to_owned())]);
+        let peers = [ours, resuming, Kind::Nginx, Kind::Haproxy];
+        let report =
+            Report { runs: &runs, absent: &absent, scenarios: &super::super::scenario::ALL, peers: &peers };
+        let text = report.render();
+        for line in [
+            "| nimgate `least_busy` | 120 (100 – 300) / 240 (200 – 600) | 60 / 120 | 50 %, 1.25 | 91 (90 – 92) / 182 (180 – 184) | 2 (1 – 4) |",
+            "| nimgate `least_busy`, `resume` | – | – | – | 90 / 180 | 0 |",
+            "| nginx `least_conn` | not measured | not measured | not measured | not measured | not measured |",
+            "| HAProxy `leastconn` | not measured: not installed |  |  |  |  |",
+            "  - failed at nimgate `least_busy`: 5, the first: not answered in time",
+        ] {
+            assert!(text.contains(line), "no {line} in {text}");
+        }
+    }
+
+    #[test]
+    fn a_median_of_two_is_between_them() {
+        assert_eq!(spread(vec![3.0, 1.0], 1), "2.0 (1.0 – 3.0)");
+        assert_eq!((spread(vec![7.0], 0), spread(vec![], 0)), ("7".to_owned(), NOTHING.to_owned()));
     }
 }

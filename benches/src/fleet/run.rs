@@ -34,8 +34,6 @@ pub struct RunRecord {
     pub prefix_hit_rate: Option<f64>,
     /// Tokens of prompts that the server with most of them got, against the mean.
     pub busiest_over_mean: Option<f64>,
-    #[serde(skip)]
-    pub first_bytes: Vec<Duration>,
 }
 
 impl RunRecord {
@@ -99,7 +97,6 @@ pub fn run(
         answered: Percentiles::of(&mut report.latencies),
         prefix_hit_rate: counted.as_ref().map(|spent| spent.hit_rate),
         busiest_over_mean: counted.as_ref().map(|spent| spent.busiest_over_mean),
-        first_bytes: report.first_bytes,
     })
 }
 

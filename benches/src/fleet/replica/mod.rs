@@ -6,6 +6,7 @@
 //! | prefill | so long for each token of the prompt that is not in its KV cache ([`cache`]) |
 //! | decode | an event for each token, so far apart |
 //! | `POST /v1/chat/completions` | streams only; the head goes out at once, as uvicorn sends it for vLLM, the first event after prefill |
+//! | … with `continue_final_message` | the tokens that the last message lacks, as vLLM would say the rest of it |
 //! | `GET /health`, `/v1/models` | as of vLLM |
 //! | `GET /metrics` | running, waiting and prefix cache hits under vLLM's names |
 //! | `GET /get_load` | requests and tokens under way as SGLang says it, which its router asks for |

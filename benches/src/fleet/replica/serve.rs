@@ -18,7 +18,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::cache::{BYTES_PER_TOKEN, KvCache};
 use super::{HITS_METRIC, MODEL, QUERIES_METRIC, ReplicaArgs};
 use crate::error::BenchError;
-use crate::upstream::{DONE, EVENT, Head, READ_BYTES, STREAM_HEAD, end_with_stdin, json, next_request};
+use crate::upstream::{DONE, Head, READ_BYTES, STREAM_HEAD, end_with_stdin, json, next_request};
+
+/// What each token begins with; its number follows, so that no part of an answer is like another.
+const TOKEN: &str = " t";
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(10);
 
@@ -32,7 +35,8 @@ struct Replica {
     tokens_held: Cell<usize>,
     tokens_asked: Cell<usize>,
     tokens_known: Cell<usize>,
-    event: Vec<u8>,
+    /// One for each token of an answer.
+    events: Vec<Vec<u8>>,
     end: Vec<u8>,
 }
 
@@ -65,6 +69,7 @@ pub fn run(args: &ReplicaArgs) -> Result<(), BenchError> {
 impl Replica {
     fn new(args: ReplicaArgs) -> Self {
         let chunk = |text: &str| format!("{:x}\r\n{text}\r\n", text.len());
+        let token = |number| chunk(&event(&format!(r#"{{"content":"{TOKEN}{number:04}"}}"#), "null"));
         Self {
             slots: Semaphore::new(usize::from(args.slots)),
             cache: RefCell::new(KvCache::new(args.cache_blocks)),
@@ -73,8 +78,8 @@ impl Replica {
             tokens_held: Cell::default(),
             tokens_asked: Cell::default(),
             tokens_known: Cell::default(),
-            event: chunk(EVENT).into_bytes(),
-            end: format!("{}0\r\n\r\n", chunk(DONE)).into_bytes(),
+            events: (0..args.pace.tokens).map(|number| token(number).into_bytes()).collect(),
+            end: format!("{}{}0\r\n\r\n", chunk(&event("{}", r#""stop""#)), chunk(DONE)).into_bytes(),
             args,
         }
     }
@@ -88,10 +93,11 @@ impl Replica {
             match self.answer_at_once(&head, body) {
                 Some(answer) => stream.write_all(&answer).await?,
                 None => {
-                    let prompt = prompt(&serde_json::from_slice(body).unwrap_or_default());
+                    let body = serde_json::from_slice(body).unwrap_or_default();
+                    let (prompt, said) = (prompt(&body), tokens_said(&body));
                     let (mut reader, mut writer) = stream.split();
                     tokio::select! {
-                        sent = self.stream(&mut writer, prompt.as_bytes()) => sent?,
+                        sent = self.stream(&mut writer, prompt.as_bytes(), said) => sent?,
                         gone = leaving(&mut reader, input.has_remaining()) => return gone,
                     }
                 }
@@ -124,7 +130,8 @@ impl Replica {
         (self.waiting.get() >= self.args.queue).then(|| error("503 Service Unavailable"))
     }
 
-    async fn stream(&self, writer: &mut WriteHalf<'_>, prompt: &[u8]) -> io::Result<()> {
+    /// The tokens of an answer, without those that were `said` before.
+    async fn stream(&self, writer: &mut WriteHalf<'_>, prompt: &[u8], said: usize) -> io::Result<()> {
         if !self.args.late_head {
             writer.write_all(STREAM_HEAD.as_bytes()).await?;
         }
@@ -141,9 +148,11 @@ impl Replica {
             sleep_until(first).await;
             writer.write_all(STREAM_HEAD.as_bytes()).await?;
         }
-        for number in 0..self.args.pace.tokens {
-            sleep_until(first + self.args.pace.decode() * number).await;
-            writer.write_all(&self.event).await?;
+        let mut due = first;
+        for event in self.events.iter().skip(said) {
+            sleep_until(due).await;
+            writer.write_all(event).await?;
+            due += self.args.pace.decode();
         }
         writer.write_all(&self.end).await
     }
@@ -200,6 +209,23 @@ async fn leaving(reader: &mut ReadHalf<'_>, has_more: bool) -> io::Result<()> {
 fn prompt(body: &Value) -> String {
     let messages = body["messages"].as_array().map(Vec::as_slice).unwrap_or_default();
     messages.iter().filter_map(|message| message["content"].as_str()).collect()
+}
+
+/// How much of its answer the last message holds, where it is to be continued.
+fn tokens_said(body: &Value) -> usize {
+    let last = body["messages"].as_array().and_then(|messages| messages.last());
+    let is_continued = body["continue_final_message"] == true;
+    let last = last.filter(|last| is_continued && last["role"] == "assistant");
+    last.and_then(|last| last["content"].as_str()).map_or(0, |text| text.matches(TOKEN).count())
+}
+
+/// A chunk of a stream as vLLM writes it.
+fn event(delta: &str, finish: &str) -> String {
+    format!(
+        "data: {{\"id\":\"chatcmpl-5b0d1f6e2c9a4870\",\"object\":\"chat.completion.chunk\",\"created\":1763000000,\
+         \"model\":\"{MODEL}\",\"choices\":[{{\"index\":0,\"delta\":{delta},\"logprobs\":null,\
+         \"finish_reason\":{finish}}}]}}\n\n"
+    )
 }
 
 fn model_list() -> String {
@@ -260,6 +286,21 @@ mod tests {
             text.contains("vllm:num_requests_waiting{engine=\"0\",model_name=\"bench-model\"} 3\n"),
             "{text}"
         );
+    }
+
+    #[test]
+    fn what_is_to_be_continued_is_the_text_of_so_many_tokens() {
+        let of = |role: &str, content: &str, goes_on: bool| {
+            let messages = serde_json::json!([{"role": "user", "content": " t0000"}, {"role": role, "content": content}]);
+            tokens_said(&serde_json::json!({"messages": messages, "continue_final_message": goes_on}))
+        };
+        assert_eq!(of("assistant", " t0000 t0001 t0002", true), 3);
+        assert_eq!((of("assistant", " t0000", false), of("user", " t0000", true)), (0, 0));
+        let replica = replica(&["--tokens", "3"]);
+        assert_eq!(replica.events.len(), 3);
+        let last = String::from_utf8(replica.events[2].clone()).unwrap();
+        assert!(last.contains(r#""delta":{"content":" t0002"},"#), "{last}");
+        assert!(String::from_utf8(replica.end.clone()).unwrap().contains(r#""finish_reason":"stop""#));
     }
 
     #[test]
