@@ -37,6 +37,11 @@ pub struct Entry<'a> {
     pub input_tokens: Option<u64>,
     pub cached_input_tokens: Option<u64>,
     pub output_tokens: Option<u64>,
+    /// How an answer ended that was read on after its client had left, and how much of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_behind: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub left_behind_bytes: Option<u64>,
     pub first_byte_ms: Option<f64>,
     pub duration_ms: f64,
 }

@@ -98,6 +98,12 @@ pub struct Limits {
     pub pool_idle_per_endpoint_max: usize,
     /// Requests that can be asked about by their ids after they ended: so many that went straight, and so many others.
     pub recent_requests_max: usize,
+    /// How long an answer is read on whose client has left, where its provider says so.
+    pub left_behind_timeout: Duration,
+    /// And how much of it.
+    pub left_behind_bytes_max: usize,
+    /// Such answers at once. Beyond: the provider is told to stop.
+    pub left_behind_max: usize,
     /// How long a mutating control call waits until its change is applied here.
     pub apply_wait_max: Duration,
     /// After SIGTERM: how long connections are still taken while readiness says no, for balancers that look at it.
@@ -140,6 +146,9 @@ impl Default for Limits {
             waiting_timeout: Duration::from_secs(60),
             pool_idle_per_endpoint_max: 256,
             recent_requests_max: 1_000,
+            left_behind_timeout: Duration::from_secs(60),
+            left_behind_bytes_max: 1024 * 1024,
+            left_behind_max: 200,
             apply_wait_max: Duration::from_secs(2),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),

@@ -219,6 +219,7 @@ impl Gateway {
                 _ = stop.wait_for(|stop| *stop == Stop::Now) => {}
             }
         }
+        let _ = self.stop.send(Stop::Now);
     }
 
     fn listener(&self, address: &SocketAddr) -> ListenerConfig {
@@ -278,7 +279,7 @@ impl Handle {
 }
 
 async fn drained(app: &App) {
-    while app.open_connections() > 0 {
+    while !app.is_idle() {
         tokio::time::sleep(DRAIN_POLL).await;
     }
 }

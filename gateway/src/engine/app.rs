@@ -28,6 +28,8 @@ pub struct App {
     pub stop: watch::Receiver<Stop>,
     pub(super) buffered_bytes: AtomicUsize,
     pub(super) connections: AtomicUsize,
+    /// Answers that are read on without a client.
+    pub(super) left_behind: AtomicUsize,
 }
 
 impl App {
@@ -59,6 +61,7 @@ impl App {
             stop,
             buffered_bytes: AtomicUsize::new(0),
             connections: AtomicUsize::new(0),
+            left_behind: AtomicUsize::new(0),
         }
     }
 
@@ -73,6 +76,11 @@ impl App {
 
     pub fn open_connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether nothing is in flight any more. Over HTTP/2 an answer may outlive its connection.
+    pub fn is_idle(&self) -> bool {
+        self.open_connections() == 0 && self.left_behind.load(Ordering::Relaxed) == 0
     }
 
     /// Bytes of request bodies that are held now.

@@ -53,6 +53,8 @@ pub enum Limit {
     DownStall,
     UpStall,
     UploadRate,
+    /// An answer is read on without a client.
+    LeftBehind,
     /// A translated stream has said all, and its upstream goes on.
     LastWords,
     /// No limit: time for an event that says nothing new.

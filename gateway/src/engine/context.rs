@@ -9,6 +9,7 @@ use crate::access_log::Entry;
 use crate::body::Usage;
 use crate::engine::app::App;
 use crate::engine::choice::Candidate;
+use crate::engine::left_behind::LeftEnd;
 use crate::metrics::{InFlight, Outcome, RouteKind};
 use crate::recent::{Ticket, Trace};
 pub use crate::request_id::RequestId;
@@ -37,8 +38,17 @@ pub struct RequestContext {
     /// What it met on its way, and where others see that.
     trace: Trace,
     ticket: Option<Ticket>,
+    left: Option<Left>,
     /// The web page that may read the answer.
     allowed_origin: Option<Box<str>>,
+}
+
+/// What became of an answer whose client has left.
+#[derive(Clone, Copy)]
+struct Left {
+    after: Duration,
+    bytes: u64,
+    end: LeftEnd,
 }
 
 /// Headers of an answer that are ours.
@@ -74,6 +84,7 @@ impl RequestContext {
             usage: Usage::default(),
             trace: Trace::default(),
             ticket: None,
+            left: None,
             allowed_origin: None,
         }
     }
@@ -116,7 +127,24 @@ impl RequestContext {
         self.status = status;
     }
 
+    /// The client has left, and its answer is read on.
+    pub fn left(&mut self) {
+        self.left = Some(Left { after: self.started.elapsed(), bytes: 0, end: LeftEnd::Cut });
+    }
+
+    /// What is read on has ended.
+    pub fn left_behind(&mut self, end: LeftEnd, bytes: u64) {
+        self.app.metrics.left_behind.with_label_values(&[end.label()]).inc();
+        if let Some(left) = &mut self.left {
+            (left.end, left.bytes) = (end, bytes);
+        }
+    }
+
     pub fn answered(&mut self, status: u16) {
+        if self.left.is_some() {
+            // Nobody was answered.
+            return;
+        }
         self.status = status;
         // The clock was read for the head already.
         let head = self.trace.attempts.last().and_then(|tried| tried.head);
@@ -150,7 +178,7 @@ impl RequestContext {
 
 impl Drop for RequestContext {
     fn drop(&mut self) {
-        let duration = self.started.elapsed();
+        let duration = self.left.map_or_else(|| self.started.elapsed(), |left| left.after);
         // A request that ends without a word was abandoned: the client left, or the task was dropped.
         let outcome =
             self.outcome.unwrap_or(if self.reason.is_some() { Outcome::Failed } else { Outcome::Cancelled });
@@ -183,6 +211,8 @@ impl Drop for RequestContext {
                 input_tokens: self.usage.input,
                 cached_input_tokens: self.usage.cached_input,
                 output_tokens: self.usage.output,
+                left_behind: self.left.map(|left| left.end.label()),
+                left_behind_bytes: self.left.map(|left| left.bytes),
                 first_byte_ms: self.first_byte.map(|d| d.as_secs_f64() * 1e3),
                 duration_ms: duration.as_secs_f64() * 1e3,
             });

@@ -138,6 +138,7 @@ pub async fn forward(
         trial: None,
         resume: None,
         silence: None,
+        reads_on: None,
     };
     let end = Relay::new(down, &mut up, plan, context, body.is_stream()).run().await;
     match end {

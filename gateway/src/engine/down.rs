@@ -98,9 +98,16 @@ pub struct RequestView<'a> {
 pub enum Down<'c> {
     H1(&'c mut H1Down),
     H2(&'c mut H2Down),
+    /// The client has left, and its answer is read on: whatever is sent here is forgotten.
+    Nobody(Box<LazyTimer>),
 }
 
 impl Down<'_> {
+    /// The client has left: from here on nothing is sent.
+    pub fn forget(&mut self) {
+        *self = Self::Nobody(Box::default());
+    }
+
     /// Tells a client that waits for it to send its body.
     pub fn want_body(&mut self) {
         if let Self::H1(h1) = self {
@@ -113,6 +120,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.wire.local_address(),
             Self::H2(h2) => h2.local_address(),
+            Self::Nobody(_) => None,
         }
     }
 
@@ -125,6 +133,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.poll_body(cx, sink),
             Self::H2(h2) => h2.poll_body(cx, sink),
+            Self::Nobody(_) => Poll::Pending,
         }
     }
 
@@ -133,6 +142,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.poll_gone(cx),
             Self::H2(h2) => h2.poll_gone(cx),
+            Self::Nobody(_) => Poll::Pending,
         }
     }
 
@@ -141,6 +151,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => &mut h1.timer,
             Self::H2(h2) => &mut h2.timer,
+            Self::Nobody(timer) => timer,
         }
     }
 
@@ -152,6 +163,7 @@ impl Down<'_> {
                 let gone = std::future::poll_fn(|cx| h2.poll_gone(cx));
                 futures_util::FutureExt::now_or_never(gone).is_some()
             }
+            Self::Nobody(_) => false,
         }
     }
 
@@ -159,6 +171,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.body_done(),
             Self::H2(h2) => h2.body_done(),
+            Self::Nobody(_) => true,
         }
     }
 
@@ -169,6 +182,7 @@ impl Down<'_> {
                 Ok(())
             }
             Self::H2(h2) => h2.send_head(head),
+            Self::Nobody(_) => Ok(()),
         }
     }
 
@@ -177,6 +191,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.send_data(pieces),
             Self::H2(h2) => h2.send_data(pieces),
+            Self::Nobody(_) => pieces.clear(),
         }
     }
 
@@ -185,6 +200,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.send_end(trailers),
             Self::H2(h2) => h2.send_end(trailers),
+            Self::Nobody(_) => {}
         }
     }
 
@@ -193,6 +209,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.backlog(),
             Self::H2(h2) => h2.backlog(),
+            Self::Nobody(_) => 0,
         }
     }
 
@@ -200,6 +217,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.has_output(),
             Self::H2(h2) => h2.has_output(),
+            Self::Nobody(_) => false,
         }
     }
 
@@ -207,6 +225,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.poll_flush(cx),
             Self::H2(h2) => h2.poll_flush(cx),
+            Self::Nobody(_) => Poll::Ready(Ok(())),
         }
     }
 
@@ -228,6 +247,7 @@ impl Down<'_> {
         match self {
             Self::H1(h1) => h1.abort(),
             Self::H2(h2) => h2.abort(),
+            Self::Nobody(_) => {}
         }
     }
 }

@@ -25,6 +25,7 @@ mod exchange;
 mod forward;
 mod frames;
 mod last_words;
+mod left_behind;
 mod local;
 mod plan;
 mod read_body;

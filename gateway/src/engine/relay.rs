@@ -1,9 +1,10 @@
 //! One attempt, from the sent request to the delivered answer: the only loop that reads and writes
 //! both sides. All waiting happens in [`Relay::poll_step`]; the reactions are plain functions: to what an
-//! upstream answers (`answer`), to what goes wrong (`ending`), and to time (`limits`).
+//! upstream answers (`answer`), to what goes wrong (`ending`), to clients that leave (`leaving`), and to time (`limits`).
 
 mod answer;
 mod ending;
+mod leaving;
 mod limits;
 
 use std::future::Future;
@@ -11,11 +12,13 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use super::app::App;
 use super::clock::{Clock, Limit};
 use super::context::RequestContext;
 use super::down::{Down, DownError, ReplyFilter, Upload};
 use super::exchange::Conversion;
 use super::last_words::Dialect;
+use super::left_behind::LeftBehind;
 use super::reply::Reply;
 use super::resumption::Resumption;
 use super::silence::Silence;
@@ -94,6 +97,8 @@ pub struct RelayPlan<'a> {
     pub resume: Option<&'a mut Resumption>,
     /// What the client hears until somebody speaks.
     pub silence: Option<&'a mut Silence>,
+    /// The answer is read on when the client leaves.
+    pub reads_on: Option<&'a Arc<App>>,
 }
 
 /// What is counted of an answer.
@@ -130,6 +135,8 @@ pub struct Relay<'r, 'c> {
     clock: Clock,
     /// Of a stream.
     pauses: Kept,
+    /// The client has left, and the answer is read on.
+    left_behind: Option<LeftBehind>,
 }
 
 enum Step {
@@ -168,6 +175,7 @@ impl<'r, 'c> Relay<'r, 'c> {
             pieces: Vec::new(),
             clock,
             pauses: Kept::default(),
+            left_behind: None,
         }
     }
 
@@ -177,10 +185,12 @@ impl<'r, 'c> Relay<'r, 'c> {
         }
         loop {
             let step = std::future::poll_fn(|cx| self.poll_step(cx)).await;
-            if let Some(end) = self.react(step) {
-                self.account();
-                return end;
+            let Some(end) = self.react(step) else { continue };
+            if matches!(end, RelayEnd::ClientGone) && self.reads_on() {
+                continue;
             }
+            self.account();
+            return self.without_client(end);
         }
     }
 
@@ -255,6 +265,11 @@ impl<'r, 'c> Relay<'r, 'c> {
         }
         if let Poll::Ready(step) = self.poll_client(cx) {
             return Poll::Ready(step);
+        }
+        if let Some(left_behind) = &mut self.left_behind
+            && left_behind.poll_stopped(cx).is_ready()
+        {
+            return Poll::Ready(Step::Gone);
         }
         self.poll_timer(cx)
     }

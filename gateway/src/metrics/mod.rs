@@ -94,6 +94,9 @@ pub struct Metrics {
     pub refusals: IntCounterVec,
     /// Answers whose stream broke off and was to go on elsewhere, by their end.
     pub continued: IntCounterVec,
+    /// Answers that were read on after their client had left, by their end.
+    pub left_behind: IntCounterVec,
+    pub left_behind_now: IntGauge,
     pub connections: IntGauge,
     pub requests_in_flight: IntGauge,
     pub access_log_dropped: IntCounter,
@@ -173,6 +176,17 @@ impl Metrics {
                 ),
                 &["end"],
             )?,
+            left_behind: IntCounterVec::new(
+                Opts::new(
+                    "nimgate_left_behind_answers_total",
+                    "Answers that were read on after their client had left, by end.",
+                ),
+                &["end"],
+            )?,
+            left_behind_now: IntGauge::new(
+                "nimgate_left_behind_answers",
+                "Answers that are read on after their client has left.",
+            )?,
             connections: IntGauge::new("nimgate_connections", "Open client connections.")?,
             requests_in_flight: IntGauge::new("nimgate_requests_in_flight", "Requests being served.")?,
             access_log_dropped: IntCounter::new(
@@ -223,6 +237,8 @@ impl Metrics {
             Box::new(self.ejections.clone()),
             Box::new(self.refusals.clone()),
             Box::new(self.continued.clone()),
+            Box::new(self.left_behind.clone()),
+            Box::new(self.left_behind_now.clone()),
             Box::new(self.connections.clone()),
             Box::new(self.requests_in_flight.clone()),
             Box::new(self.access_log_dropped.clone()),

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue};
 use proto_shared::backend::{
-    Backend, BackendFormat, STREAM_COMMENT_INTERVAL_MAX_MS, STREAM_COMMENT_INTERVAL_MIN_MS,
+    Backend, BackendFormat, LeavingClients, STREAM_COMMENT_INTERVAL_MAX_MS, STREAM_COMMENT_INTERVAL_MIN_MS,
 };
 use proto_shared::routing::Strategy;
 use proto_shared::secret::ExposeSecret;
@@ -45,6 +45,8 @@ pub struct Provider {
     pub backend: Backend,
     /// How often the client of a stream hears something while the provider says nothing yet.
     pub comment_interval: Option<Duration>,
+    /// An answer whose client has left is read on.
+    pub reads_on: bool,
     /// Set when it may be asked how it is.
     pub watch: Option<Watch>,
     /// Requests under way at all its addresses, and those that wait: outlives tables.
@@ -153,6 +155,7 @@ impl Provider {
             key,
             backend: route.backend.clone(),
             comment_interval: route.backend.stream_comment_interval_ms.map(comment_interval),
+            reads_on: !route.local && route.backend.leaving_clients == LeavingClients::Drain,
             local: route.local,
             watch: route.watch.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,

@@ -28,6 +28,7 @@ mod http2;
 mod http2_upstreams;
 mod hygiene;
 mod leaving;
+mod left_behind;
 mod limits;
 mod local_only;
 mod metrics;

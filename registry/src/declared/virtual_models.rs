@@ -24,7 +24,8 @@ pub struct DeclaredVirtualModel {
 
 impl DeclaredVirtualModel {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 5] = ["name", "default_model_entity", "routing", "local_only", "resume"];
+    pub const FIELDS: [&str; 6] =
+        ["name", "default_model_entity", "routing", "local_only", "resume", "stream_comment_interval_ms"];
     /// The same of its `routing`.
     pub const ROUTING_FIELDS: [&str; 3] = ["strategy", "sticky", "providers"];
     /// And of each of the `providers` there.

@@ -139,6 +139,7 @@ impl<'a> Errand<'a, '_> {
             trial: Some(&asked.trial),
             resume: self.resume.as_mut().filter(|_| address.resumes),
             silence: self.silence.as_mut(),
+            reads_on: provider.reads_on.then_some(self.app),
         };
         let mut relay = Relay::new(self.down, &mut up, plan, self.context, self.asks.body.is_stream());
         let end = relay.run().await;

@@ -158,6 +158,11 @@ impl Relay<'_, '_> {
 
     pub(super) fn on_data(&mut self) -> Option<RelayEnd> {
         self.clock.up_read = self.clock.now();
+        if let Some(left_behind) = &mut self.left_behind
+            && left_behind.read(self.pieces.iter().map(|piece| piece.len() as u64).sum())
+        {
+            return Some(RelayEnd::ClientGone);
+        }
         if let Some(end) = self.feed() {
             return Some(end);
         }
@@ -190,7 +195,9 @@ impl Relay<'_, '_> {
     }
 
     pub(super) fn pass_pieces(&mut self) {
-        if !self.pieces.is_empty() {
+        if self.left_behind.is_some() {
+            self.pieces.clear();
+        } else if !self.pieces.is_empty() {
             self.context.bytes_sent += self.pieces.iter().map(|piece| piece.len() as u64).sum::<u64>();
             self.down.send_data(&mut self.pieces);
         }

@@ -21,7 +21,11 @@ const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 impl Relay<'_, '_> {
     pub(super) fn on_expired(&mut self, limit: Limit) -> Option<RelayEnd> {
         match limit {
-            Limit::DownStall => Some(RelayEnd::ClientGone),
+            Limit::DownStall => {
+                // It is still there, and to be let go at once.
+                self.plan.reads_on = None;
+                Some(RelayEnd::ClientGone)
+            }
             Limit::ClientLook => {
                 self.clock.looked = Instant::now();
                 self.down.has_left().then_some(RelayEnd::ClientGone)
@@ -33,6 +37,10 @@ impl Relay<'_, '_> {
                 }
                 self.pass_pieces();
                 None
+            }
+            Limit::LeftBehind => {
+                self.left_behind.as_mut()?.expired();
+                Some(RelayEnd::ClientGone)
             }
             Limit::Silence => {
                 let silence = self.plan.silence.as_mut()?;
@@ -78,6 +86,9 @@ impl Relay<'_, '_> {
         }
         if self.speaks_for_itself() {
             consider(clock.down_wrote.max(clock.beat) + self.plan.limits.stream_keep_alive, Limit::KeepAlive);
+        }
+        if let Some(left_behind) = &self.left_behind {
+            consider(left_behind.until(), Limit::LeftBehind);
         }
         if let Some(silence) = &self.plan.silence
             && self.is_silent()
