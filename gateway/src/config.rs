@@ -8,6 +8,7 @@ use std::time::Duration;
 use proto_shared::egress::EgressPolicy;
 
 use crate::cors::AllowedOrigins;
+use crate::upstream::Names;
 use crate::watch::WatchLimits;
 
 #[derive(Debug, Clone)]
@@ -29,6 +30,8 @@ pub struct GatewayConfig {
     pub cors: AllowedOrigins,
     /// Further trusted roots for upstream TLS (PEM), beside the system's.
     pub upstream_ca: Option<PathBuf>,
+    /// Who is asked for the addresses of upstreams' names.
+    pub names: Names,
 }
 
 #[derive(Debug, Clone)]
@@ -104,6 +107,8 @@ pub struct Limits {
     pub left_behind_bytes_max: usize,
     /// Such answers at once. Beyond: the provider is told to stop.
     pub left_behind_max: usize,
+    /// How often the names of upstreams are looked up again.
+    pub lookup_interval: Duration,
     /// How long a mutating control call waits until its change is applied here.
     pub apply_wait_max: Duration,
     /// After SIGTERM: how long connections are still taken while readiness says no, for balancers that look at it.
@@ -149,6 +154,7 @@ impl Default for Limits {
             left_behind_timeout: Duration::from_secs(60),
             left_behind_bytes_max: 1024 * 1024,
             left_behind_max: 200,
+            lookup_interval: Duration::from_secs(30),
             apply_wait_max: Duration::from_secs(2),
             drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),

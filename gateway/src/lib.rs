@@ -36,6 +36,7 @@ pub mod watch;
 
 pub use config::{AccessLog, GatewayConfig, Limits, RegistryAddress, TlsFiles};
 pub use server::{Gateway, HAND_OVER_OVERLAP, Handle, StartError};
+pub use upstream::Names;
 
 /// How the process is asked to end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -119,7 +119,12 @@ impl Gateway {
         policy.own = addresses.iter().copied().chain([admin_address]).collect();
         let policy = Arc::new(policy);
         let idle_max = config.limits.pool_idle_per_endpoint_max;
-        let endpoints = Arc::new(Endpoints::new(Arc::clone(&metrics), Arc::clone(&policy), idle_max));
+        let endpoints = Arc::new(Endpoints::new(
+            Arc::clone(&metrics),
+            Arc::clone(&policy),
+            config.names.clone(),
+            idle_max,
+        ));
         metrics.show(Series::of(Arc::downgrade(&endpoints))?)?;
         let routes = Arc::new(RouteStore::default());
         let feed = Arc::new(Feed::new(
@@ -136,7 +141,7 @@ impl Gateway {
             config.cors.clone(),
             routes,
             endpoints,
-            Connector::new(policy, &Roots::load(config.upstream_ca.as_deref())?),
+            Connector::new(policy, config.names.clone(), &Roots::load(config.upstream_ca.as_deref())?),
             control_upstream(config.registry.clone(), addresses.clone()),
             Arc::clone(&metrics),
             AccessLog::new(config.access_log, metrics.access_log_dropped.clone()),
@@ -185,8 +190,8 @@ impl Gateway {
         let (feed, registry) = (Arc::clone(&self.feed), self.config.registry.clone());
         let sight = self.config.limits.watch.sight.clone();
         tasks.spawn(async move { feed.follow(&registry, sight).await });
-        let endpoints = Arc::clone(&self.app.endpoints);
-        tasks.spawn(async move { endpoints.keep_fresh().await });
+        let (endpoints, lookups) = (Arc::clone(&self.app.endpoints), self.config.limits.lookup_interval);
+        tasks.spawn(async move { endpoints.keep_fresh(lookups).await });
         tasks.spawn(crate::watch::run(Arc::clone(&self.app)));
         tasks.spawn(crate::descriptors::watch(self.app.metrics.without_descriptors.clone()));
         if let Ok(listener) =

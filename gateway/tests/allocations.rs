@@ -52,6 +52,7 @@ fn a_request_on_the_hot_path_allocates_a_bounded_number_of_times() {
         access_log: AccessLog::Off,
         cors: AllowedOrigins::default(),
         upstream_ca: None,
+        names: gateway::Names::System,
     };
     let key = Arc::new(KeyRing::generate().unwrap());
     let gateway = runtime.block_on(Gateway::bind(config, key, None)).unwrap();

@@ -93,6 +93,7 @@ pub const ROWS: &[Row<Limits>] = &[
     time_ms!(left_behind_timeout, 100, 24 * HOUR_MS),
     count!(left_behind_bytes_max, KIB, GIB),
     count!(left_behind_max, 0, 100_000),
+    time_ms!(lookup_interval, 1_000, 24 * HOUR_MS),
     time_ms!(apply_wait_max, 0, 60_000),
     time_ms!(drain_delay, 0, HOUR_MS),
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),

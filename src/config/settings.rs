@@ -161,6 +161,7 @@ impl Settings {
             access_log: self.access_log,
             cors: self.cors.clone(),
             upstream_ca: self.upstream_ca.clone(),
+            names: gateway::Names::System,
         }
     }
 

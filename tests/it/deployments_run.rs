@@ -268,7 +268,7 @@ async fn an_image_that_is_not_there_and_a_gpu_that_is_not_there_say_what_to_do()
 }
 
 /// A config of the simulated NIM in a container that goes wrong as these arguments say, with so long to start.
-fn misbehaving(args: &[&str], startup_timeout_s: u32) -> String {
+pub fn misbehaving(args: &[&str], startup_timeout_s: u32) -> String {
     json!({
         "engine": "generic",
         "model_spec": {},

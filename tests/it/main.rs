@@ -24,5 +24,6 @@ mod raw_http;
 mod roles;
 mod rotation;
 mod secrecy;
+mod stand_in;
 mod upgrade;
 mod virtual_models;

@@ -4,24 +4,25 @@
 //! the framework's connectors, which also pool HTTP/2 connections.
 
 use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use pingora::connectors::ConnectorOptions;
 use pingora::connectors::http::v2;
-use pingora::protocols::Stream;
 use pingora::protocols::http::client::HttpSession;
 use pingora::protocols::http::v2::client::Http2Session;
 use pingora::protocols::l4::stream::Stream as L4Stream;
 use pingora::protocols::tls::ALPN;
+use pingora::protocols::{GetSocketDigest as _, SocketDigest, Stream};
 use pingora::upstreams::peer::HttpPeer;
 use proto_shared::egress::{EgressPolicy, EgressRefusal};
 use proto_shared::host_url::Host;
 use proto_shared::snapshot::Origin;
 use tokio::net::{TcpStream, UnixStream};
 
-use super::dns::Outcome;
+use super::dns::{Names, Outcome};
 use super::endpoint::Endpoint;
 use super::roots::Roots;
 use crate::descriptors::is_exhausted;
@@ -83,17 +84,18 @@ impl ConnectError {
 
 pub struct Connector {
     h2: v2::Connector,
+    names: Names,
     /// By who says where an endpoint is.
     policy: Arc<EgressPolicy>,
     policy_of_deployments: EgressPolicy,
 }
 
 impl Connector {
-    pub fn new(policy: Arc<EgressPolicy>, roots: &Roots) -> Self {
+    pub fn new(policy: Arc<EgressPolicy>, names: Names, roots: &Roots) -> Self {
         let mut options = ConnectorOptions::new(H2_IDLE_MAX);
         options.ca_file = Some(roots.path());
         let policy_of_deployments = policy.of(Origin::Deployment).into_owned();
-        Self { h2: v2::Connector::new(Some(options)), policy, policy_of_deployments }
+        Self { h2: v2::Connector::new(Some(options)), names, policy, policy_of_deployments }
     }
 
     fn policy(&self, endpoint: &Endpoint) -> &EgressPolicy {
@@ -117,19 +119,42 @@ impl Connector {
                 }
             }
         }
-        endpoint.pool.take().map(|stream| Connection::H1 { stream, reused: true })
+        loop {
+            let stream = endpoint.pool.take()?;
+            if is_current(endpoint, &stream) {
+                return Some(Connection::H1 { stream, reused: true });
+            }
+        }
     }
 
-    /// A new connection: the endpoint's addresses are tried in order. With TLS, `alpn` is offered.
+    /// A new connection: the endpoint's addresses are tried in order, and when none works, those where its name leads
+    /// by now. With TLS, `alpn` is offered.
     pub async fn connect(&self, endpoint: &Endpoint, alpn: ALPN) -> Result<Connection, ConnectError> {
         let forbidden = |refusal: EgressRefusal| ConnectError::Forbidden(refusal.to_string());
         let policy = self.policy(endpoint);
         policy.check_url(&endpoint.url).map_err(forbidden)?;
-        let limit = endpoint.timeouts.connect;
-        let addresses = endpoint.addresses.get(limit).await.map_err(|outcome| match outcome {
-            Outcome::Refused(refusal) => forbidden(refusal),
-            _ => ConnectError::Dns,
-        })?;
+        let known = match endpoint.addresses.get(endpoint.timeouts.connect).await {
+            Ok(known) => known,
+            Err(Outcome::Refused(refusal)) => return Err(forbidden(refusal)),
+            Err(_) => Arc::default(),
+        };
+        let failed = match self.connect_any(endpoint, &known, &alpn).await {
+            Ok(connection) => return Ok(connection),
+            Err(failed) => failed,
+        };
+        match endpoint.addresses.moved(&self.names, policy, &known).await {
+            moved if moved.is_empty() => Err(failed),
+            moved => self.connect_any(endpoint, &moved, &alpn).await,
+        }
+    }
+
+    async fn connect_any(
+        &self,
+        endpoint: &Endpoint,
+        addresses: &[SocketAddr],
+        alpn: &ALPN,
+    ) -> Result<Connection, ConnectError> {
+        let (policy, limit) = (self.policy(endpoint), endpoint.timeouts.connect);
         let name = match endpoint.url.host() {
             Host::Name(name) => Some(&**name),
             Host::Ip(_) => None,
@@ -138,7 +163,7 @@ impl Connector {
         for &address in addresses.iter() {
             // Judged on the very address that is connected to.
             if let Err(refusal) = policy.check_address(address.ip(), address.port(), name) {
-                last = forbidden(refusal);
+                last = ConnectError::Forbidden(refusal.to_string());
                 continue;
             }
             let connecting = async {
@@ -180,6 +205,16 @@ impl Connector {
     }
 }
 
+/// Whether an idle connection leads where the endpoint's name leads now. Those of numbered ones always do.
+fn is_current(endpoint: &Endpoint, stream: &Stream) -> bool {
+    if !endpoint.addresses.needs_lookup() {
+        return true;
+    }
+    let digest = stream.get_socket_digest();
+    let peer = digest.as_ref().and_then(|digest| digest.peer_addr()?.as_inet().copied());
+    peer.is_none_or(|peer| endpoint.addresses.lists(peer))
+}
+
 /// Connects to the registry's socket.
 pub async fn connect_unix(path: &PathBuf) -> Result<Stream, ConnectError> {
     let stream = UnixStream::connect(path).await.map_err(|error| io_error(&error))?;
@@ -189,7 +224,11 @@ pub async fn connect_unix(path: &PathBuf) -> Result<Stream, ConnectError> {
 pub async fn connect_plain(address: SocketAddr) -> Result<Connection, ConnectError> {
     let stream = TcpStream::connect(address).await.map_err(|error| io_error(&error))?;
     let _ = stream.set_nodelay(true);
-    Ok(Connection::H1 { stream: Box::new(L4Stream::from(stream)), reused: false })
+    let digest = SocketDigest::from_raw_fd(stream.as_raw_fd());
+    let mut stream = L4Stream::from(stream);
+    let _ = digest.peer_addr.set(Some(address.into()));
+    stream.set_socket_digest(digest);
+    Ok(Connection::H1 { stream: Box::new(stream), reused: false })
 }
 
 fn io_error(error: &std::io::Error) -> ConnectError {

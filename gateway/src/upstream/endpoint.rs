@@ -13,7 +13,7 @@ use proto_shared::{HostUrl, ProviderRoute, RouteSnapshot};
 use tokio::sync::watch;
 
 use super::departed::Departed;
-use super::dns::{Addresses, REFRESH_INTERVAL};
+use super::dns::{Addresses, Names};
 use super::load::Load;
 use super::places::AllPlaces;
 use super::pool::Pool;
@@ -96,11 +96,17 @@ pub struct Endpoints {
     served: watch::Sender<()>,
     metrics: Arc<Metrics>,
     policy: Arc<EgressPolicy>,
+    names: Names,
     idle_per_endpoint_max: usize,
 }
 
 impl Endpoints {
-    pub fn new(metrics: Arc<Metrics>, policy: Arc<EgressPolicy>, idle_per_endpoint_max: usize) -> Self {
+    pub fn new(
+        metrics: Arc<Metrics>,
+        policy: Arc<EgressPolicy>,
+        names: Names,
+        idle_per_endpoint_max: usize,
+    ) -> Self {
         Self {
             places: AllPlaces::default(),
             retries: RetryBudget::default(),
@@ -109,6 +115,7 @@ impl Endpoints {
             served: watch::Sender::new(()),
             metrics,
             policy,
+            names,
             idle_per_endpoint_max,
         }
     }
@@ -116,7 +123,7 @@ impl Endpoints {
     #[cfg(test)]
     pub fn for_tests() -> Self {
         let metrics = Arc::new(Metrics::new().unwrap());
-        Self::new(metrics, Arc::new(EgressPolicy::local()), 4)
+        Self::new(metrics, Arc::new(EgressPolicy::local()), Names::System, 4)
     }
 
     /// The endpoint of one of the route's addresses: the one there is if it still fits, else a new one with
@@ -212,14 +219,16 @@ impl Endpoints {
         if !endpoint.addresses.needs_lookup() {
             return;
         }
-        let (endpoint, policy) = (Arc::clone(endpoint), Arc::clone(&self.policy));
+        let (endpoint, policy, names) = (Arc::clone(endpoint), Arc::clone(&self.policy), self.names.clone());
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            runtime.spawn(async move { endpoint.addresses.refresh(&policy.of(endpoint.origin)).await });
+            let look_up =
+                async move { endpoint.addresses.refresh(&names, &policy.of(endpoint.origin)).await };
+            runtime.spawn(look_up);
         }
     }
 
     /// Refreshes names and closes idle connections for as long as the process runs.
-    pub async fn keep_fresh(&self) {
+    pub async fn keep_fresh(&self, lookup_interval: Duration) {
         let mut sweep = tokio::time::interval(SWEEP_INTERVAL);
         sweep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut refreshed = tokio::time::Instant::now();
@@ -229,7 +238,7 @@ impl Endpoints {
             for endpoint in &endpoints {
                 endpoint.pool.sweep();
             }
-            if refreshed.elapsed() >= REFRESH_INTERVAL {
+            if refreshed.elapsed() >= lookup_interval {
                 refreshed = tokio::time::Instant::now();
                 self.refresh_all(&endpoints).await;
             }
@@ -241,7 +250,7 @@ impl Endpoints {
         let named = endpoints.iter().filter(|endpoint| endpoint.addresses.needs_lookup());
         futures_util::stream::iter(named)
             .for_each_concurrent(LOOKUPS_MAX, |endpoint| async move {
-                endpoint.addresses.refresh(&self.policy.of(endpoint.origin)).await;
+                endpoint.addresses.refresh(&self.names, &self.policy.of(endpoint.origin)).await;
             })
             .await;
     }

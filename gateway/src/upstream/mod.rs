@@ -3,7 +3,8 @@
 //! Invariants:
 //! - An endpoint, which is one address of a provider, outlives routing tables; a table holds an `Arc` of it.
 //! - A connection is made only to an address that the egress policy judged, in the same call.
-//! - Names are resolved off the request path; a request waits only for the very first answer.
+//! - Names are resolved off the request path; a request waits only for the very first answer, and briefly for another
+//!   when nobody answers at the addresses that are known.
 
 pub mod connect;
 mod departed;
@@ -17,5 +18,6 @@ pub mod series;
 pub mod watched;
 
 pub use connect::{ConnectError, Connection, Connector};
+pub use dns::Names;
 pub use endpoint::{Endpoint, Endpoints, Spot};
 pub use load::{Load, Seen, Visit};

@@ -68,6 +68,7 @@ pub fn config(folder: &Path) -> GatewayConfig {
         access_log: AccessLog::Off,
         cors: AllowedOrigins::default(),
         upstream_ca: None,
+        names: gateway::Names::System,
     }
 }
 

@@ -32,6 +32,7 @@ mod left_behind;
 mod limits;
 mod local_only;
 mod metrics;
+mod moving;
 mod names;
 mod pinned;
 mod places;
