@@ -95,7 +95,9 @@ pub struct Limits {
     pub attempts_max: usize,
     /// Requests that wait for a place at one provider. Beyond: 429.
     pub waiting_per_provider_max: u32,
-    /// How long they wait. Beyond: 429.
+    /// Requests that wait because of one model's limit, or for room at its servers. Beyond: 429, or 503.
+    pub waiting_per_model_max: u32,
+    /// How long they wait. Beyond: the same.
     pub waiting_timeout: Duration,
     /// Idle upstream connections kept per endpoint.
     pub pool_idle_per_endpoint_max: usize,
@@ -148,6 +150,7 @@ impl Default for Limits {
             reply_buffer_bytes_max: 256 * 1024,
             attempts_max: 3,
             waiting_per_provider_max: 1_000,
+            waiting_per_model_max: 1_000,
             waiting_timeout: Duration::from_secs(60),
             pool_idle_per_endpoint_max: 256,
             recent_requests_max: 1_000,

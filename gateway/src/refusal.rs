@@ -12,6 +12,7 @@ use crate::dialect::ErrorClasses;
 use crate::dialect::responses::reply::{FaultKind, UpstreamFault};
 use crate::dialect::responses::request::BadRequest;
 use crate::h1::HeadError;
+use crate::limit::UsedUp;
 use crate::metrics::Outcome;
 use crate::route::tail::TailError;
 
@@ -20,6 +21,9 @@ const NAME_ECHO_CHARS_MAX: usize = 128;
 
 /// When to try a provider again whose places are all taken: answers of models take seconds.
 const BUSY_RETRY_AFTER_S: u32 = 2;
+
+/// Nobody is told to come again later than this.
+const RETRY_AFTER_MAX_S: u64 = 60;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
@@ -91,6 +95,24 @@ pub enum Refusal {
         provider: String,
         why: &'static str,
     },
+    /// A model is answered as often at once as its owner wants.
+    ModelBusy {
+        model: String,
+        limit: u32,
+        why: &'static str,
+    },
+    /// There were as many requests lately as an owner wants.
+    RateLimited {
+        of: RateOf,
+        name: String,
+        used_up: UsedUp,
+    },
+    /// All who could answer have too much to do.
+    NoRoom {
+        asked: String,
+        why: &'static str,
+        wait_ms: u64,
+    },
     /// All who could answer were out of reach or silent lately, and other requests are trying already.
     NoneReachable {
         asked: String,
@@ -120,6 +142,13 @@ pub enum Refusal {
     },
     /// Its own refusal, where its answer can't be passed: told in a stream that has begun.
     UpstreamFault(Box<UpstreamFault>),
+}
+
+/// Whose rate it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RateOf {
+    Model,
+    Provider,
 }
 
 /// What a text is to name.
@@ -187,8 +216,10 @@ impl Refusal {
             | R::ProviderNotReady { .. } => StatusCode::NOT_FOUND,
             R::LocalOnly { .. } => StatusCode::FORBIDDEN,
             R::ProviderUnusable { .. } => StatusCode::FAILED_DEPENDENCY,
-            R::ProviderBusy { .. } => StatusCode::TOO_MANY_REQUESTS,
-            R::NoTable | R::Overloaded | R::NoneReachable { .. } | R::RegistryAway => {
+            R::ProviderBusy { .. } | R::ModelBusy { .. } | R::RateLimited { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
+            }
+            R::NoTable | R::Overloaded | R::NoRoom { .. } | R::NoneReachable { .. } | R::RegistryAway => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             R::UpstreamDns { .. }
@@ -234,6 +265,10 @@ impl Refusal {
             R::NoTable => "no_routes_yet",
             R::Overloaded => "overloaded",
             R::ProviderBusy { .. } => "provider_busy",
+            R::ModelBusy { .. } => "model_busy",
+            R::RateLimited { of: RateOf::Model, .. } => "model_rate_limited",
+            R::RateLimited { of: RateOf::Provider, .. } => "provider_rate_limited",
+            R::NoRoom { .. } => "no_room",
             R::NoneReachable { .. } => "none_reachable",
             R::RegistryAway => "registry_unavailable",
             R::UpstreamDns { .. } => "upstream_dns",
@@ -280,7 +315,7 @@ impl Refusal {
     /// What becomes of a request that had a provider and is refused all the same.
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::ProviderBusy { .. } => Outcome::Failed,
+            Self::ProviderBusy { .. } | Self::ModelBusy { .. } | Self::RateLimited { .. } => Outcome::Failed,
             Self::UpstreamFault(fault) if fault.kind != FaultKind::InvalidRequest => Outcome::UpstreamError,
             refusal if refusal.status().is_client_error() => Outcome::ClientError,
             _ => Outcome::Failed,
@@ -291,7 +326,10 @@ impl Refusal {
     pub fn retry_after_s(&self) -> Option<u32> {
         match self {
             Self::NoTable | Self::Overloaded | Self::NoneReachable { .. } | Self::RegistryAway => Some(1),
-            Self::ProviderBusy { .. } => Some(BUSY_RETRY_AFTER_S),
+            Self::ProviderBusy { .. } | Self::ModelBusy { .. } => Some(BUSY_RETRY_AFTER_S),
+            Self::RateLimited { used_up: UsedUp { wait_ms, .. }, .. } | Self::NoRoom { wait_ms, .. } => {
+                Some(wait_ms.div_ceil(1_000).clamp(1, RETRY_AFTER_MAX_S) as u32)
+            }
             _ => None,
         }
     }
@@ -385,6 +423,24 @@ impl Refusal {
             R::Overloaded => return "this gateway is at its limit; try again shortly".into(),
             R::ProviderBusy { provider, why } => format!(
                 "Provider {provider} is busy: {why}. Try again in a moment, or raise its num_concurrent_requests"
+            ),
+            R::ModelBusy { model, limit, why } => format!(
+                "Model {model} is answered at most {limit} times at once: {why}. Try again in a moment, or raise its \
+                 limits.concurrency"
+            ),
+            R::RateLimited { of: RateOf::Model, name, used_up } => format!(
+                "Model {name} takes {} requests a minute, and they are used up. Try again when Retry-After says, or raise \
+                 its limits.requests_per_minute",
+                used_up.per_minute
+            ),
+            R::RateLimited { of: RateOf::Provider, name, used_up } => format!(
+                "Provider {name} takes {} requests a minute, they are used up, and nobody else serves this. Try again \
+                 when Retry-After says, or raise its requests_per_minute",
+                used_up.per_minute
+            ),
+            R::NoRoom { asked, why, .. } => format!(
+                "The servers of {asked} have too much to do: {why}. Try again when Retry-After says, or add a server; \
+                 with hold_back: never at its provider requests are sent on whatever it has to do"
             ),
             R::NoneReachable { asked } => format!(
                 "no server of {asked} can be reached or answers now, and another request is finding out whether one is back. \

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::HoldBack;
+
 /// Most requests under way to one provider, unless it says otherwise.
 pub const CONCURRENT_REQUESTS_DEFAULT: u32 = 1000;
 /// The highest such bound: beyond what one gateway has sockets for.
@@ -31,6 +33,12 @@ pub struct Backend {
     pub stream_comment_interval_ms: Option<u32>,
     #[serde(skip_serializing_if = "LeavingClients::is_default")]
     pub leaving_clients: LeavingClients,
+    /// Most requests a minute; further ones go elsewhere, or are refused. Absent: any number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub requests_per_minute: Option<u32>,
+    /// When requests wait here because its servers have too much to do.
+    #[serde(skip_serializing_if = "HoldBack::is_auto")]
+    pub hold_back: HoldBack,
     pub chat: ChatTraits,
 }
 
@@ -43,6 +51,8 @@ impl Default for Backend {
             num_concurrent_requests: CONCURRENT_REQUESTS_DEFAULT,
             stream_comment_interval_ms: None,
             leaving_clients: LeavingClients::default(),
+            requests_per_minute: None,
+            hold_back: HoldBack::default(),
             chat: ChatTraits::default(),
         }
     }

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::auth_template::AuthTemplate;
 use crate::backend::Backend;
 use crate::host_url::HostUrl;
+use crate::limits::RequestLimits;
 use crate::names::{ModelName, ProviderName, SecretName, WorkspaceName};
 use crate::routing::Routing;
 use crate::secret::SealedSecret;
@@ -195,6 +196,9 @@ pub struct ModelRoute {
     /// How often the client of a stream gets a comment while nobody says anything yet; absent: as the providers say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stream_comment_interval_ms: Option<u32>,
+    /// How much may be asked of it.
+    #[serde(default, skip_serializing_if = "RequestLimits::is_none")]
+    pub limits: RequestLimits,
 }
 
 /// What keeps the requests for a model from hosted providers.

@@ -39,6 +39,8 @@ impl Fields for VirtualModelFields {
         body.put("local_only", &self.local_only);
         body.put("resume", &self.resume);
         body.put_or_clear("stream_comment_interval_ms", self.stream_comment_interval_ms);
+        body.put("limits.concurrency", &self.concurrency);
+        body.put("limits.requests_per_minute", &self.requests_per_minute);
     }
 }
 

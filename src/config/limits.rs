@@ -87,6 +87,7 @@ pub const ROWS: &[Row<Limits>] = &[
     count!(reply_buffer_bytes_max, KIB, GIB),
     count!(attempts_max, 1, 20),
     count!(waiting_per_provider_max, 0, 1_000_000),
+    count!(waiting_per_model_max, 0, 1_000_000),
     time_ms!(waiting_timeout, 1, HOUR_MS),
     count!(pool_idle_per_endpoint_max, 0, 100_000),
     count!(recent_requests_max, 0, 100_000),

@@ -3,6 +3,7 @@
 //! What must stay true:
 //! - The first answers of a server are often late (it compiles its kernels, it fills its caches), so of the
 //!   first few the soonest counts.
+//! - The longer nothing was seen, the less counts what was known.
 //! - An address that was slow and therefore gets nothing is asked again after [`ASKED_AGAIN_MS`], however slow it
 //!   was, by one request: nobody else can tell that it has become fast. What that request finds takes the place
 //!   of all that was known.
@@ -13,6 +14,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 const SAMPLES: u64 = 15;
 /// Of so many observations the lowest counts, before there is an average.
 const FIRST: u64 = 4;
+/// For each time that nothing was seen for so long, what is known counts half.
+const HALF_LIFE_MS: u64 = 4_000;
 /// What is known counts for so long after it was last seen, or tried to be seen.
 pub const ASKED_AGAIN_MS: u64 = 20_000;
 
@@ -40,21 +43,25 @@ impl Average {
         u64::from(self.us) | (self.at_ms & AT_MASK) << 32 | self.samples.min(SAMPLES) << (32 + AT_BITS)
     }
 
+    fn age_ms(self, now_ms: u64) -> u64 {
+        now_ms.wrapping_sub(self.at_ms) & AT_MASK
+    }
+
     fn is_old(self, now_ms: u64) -> bool {
-        (now_ms.wrapping_sub(self.at_ms) & AT_MASK) >= ASKED_AGAIN_MS
+        self.age_ms(now_ms) >= ASKED_AGAIN_MS
     }
 
     fn with(self, us: u32, now_ms: u64) -> Self {
-        let us = match self.samples {
+        let halvings = u32::try_from(self.age_ms(now_ms) / HALF_LIFE_MS).unwrap_or(u32::MAX);
+        let samples = self.samples.checked_shr(halvings).unwrap_or(0);
+        let us = match samples {
             0 => us,
-            _ if self.is_old(now_ms) => us,
             1..FIRST => us.min(self.us),
             samples => {
                 let sum = u64::from(self.us) * samples + u64::from(us);
                 u32::try_from(sum / (samples + 1)).unwrap_or(u32::MAX)
             }
         };
-        let samples = if self.is_old(now_ms) { 0 } else { self.samples };
         Self { us: us.max(1), at_ms: now_ms, samples: samples + 1 }
     }
 
@@ -133,6 +140,19 @@ mod tests {
         (0..20).for_each(|_| pace.saw(8_000, 0));
         pace.saw(100, 2 * ASKED_AGAIN_MS);
         assert_eq!(pace.first_byte_us(2 * ASKED_AGAIN_MS), Some(100));
+    }
+
+    #[test]
+    fn the_longer_nothing_was_seen_the_more_counts_what_is_seen_now() {
+        let after = |pause_ms| {
+            let pace = Pace::default();
+            (0..8).for_each(|_| pace.saw(9_000, 0));
+            pace.saw(0, pause_ms);
+            pace.first_byte_us(pause_ms)
+        };
+        assert_eq!(after(1), Some(8_000));
+        assert_eq!(after(HALF_LIFE_MS), Some(7_200));
+        assert_eq!(after(4 * HALF_LIFE_MS), Some(1));
     }
 
     #[test]

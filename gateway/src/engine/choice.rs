@@ -10,10 +10,11 @@ use super::down::RequestView;
 use super::plan::Body;
 use crate::balance::{Key, Plan, SESSION_HEADER};
 use crate::body::ModelRewrite;
-use crate::limit::RetryBudget;
+use crate::limit::{Hold, RetryBudget};
 use crate::metrics::ModelTokens;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, ModelQuery, Provider, Replica, resolve_model, resolve_provider};
+use crate::upstream::line::Line;
 
 /// Who may serve it.
 pub enum Choice {
@@ -77,6 +78,14 @@ impl Choice {
             Self::Model(entry) => entry.candidates.len(),
         };
         (0..count).filter(is_of_it)
+    }
+
+    /// Who waits for room at its servers; none: nobody is ever held back.
+    pub fn line(&self) -> Option<&Line> {
+        match self {
+            Self::Provider(provider) => (provider.hold != Hold::Never).then(|| &provider.quota.line),
+            Self::Model(entry) => entry.quota.as_deref().map(|quota| &quota.line),
+        }
     }
 
     /// What was asked for, in words.

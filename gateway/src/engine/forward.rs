@@ -8,7 +8,7 @@ mod told;
 use std::sync::Arc;
 
 use self::attempt::{Address, Tried};
-use super::admit::{NotAdmitted, place_at, wait};
+use super::admit::{NotAdmitted, place_at, place_of, room_at, watched};
 use super::app::App;
 use super::choice::Choice;
 use super::context::RequestContext;
@@ -17,13 +17,14 @@ use super::last_words::Dialect;
 use super::plan::Body;
 use super::relay::BROKE_OFF;
 use super::resumption::Resumption;
-use super::seats::{Admission, Seats};
+use super::seats::{Admission, Seat, Seats};
 use super::silence::Silence;
 use crate::dialect::Operation;
-use crate::limit::Retries;
+use crate::limit::{Retries, UsedUp};
 use crate::metrics::{Outcome, RouteKind};
-use crate::refusal::Refusal;
+use crate::refusal::{RateOf, Refusal};
 use crate::route::Provider;
+use crate::upstream::Visit;
 use crate::upstream::places::Place;
 use crate::uptime::now_ms;
 
@@ -100,7 +101,7 @@ pub async fn forward(
     let resume = Resumption::of(forward, choice);
     let silence = Silence::of(forward, choice);
     let mut errand = Errand { app, down, asks: forward, context, retries, resume, silence };
-    let served = errand.serve(choice).await;
+    let served = errand.serve_admitted(choice).await;
     if errand.has_gone_on() {
         let end = served.unwrap_or_else(|_| errand.tell_cut());
         app.metrics.continued.with_label_values(&[end.label()]).inc();
@@ -115,6 +116,26 @@ pub async fn forward(
 }
 
 impl Errand<'_, '_> {
+    /// With what the owner of a model lets through, held until the answer's last byte has left.
+    async fn serve_admitted(&mut self, choice: &Choice) -> Result<Forwarded, Refusal> {
+        let Choice::Model(entry) = choice else { return self.serve(choice).await };
+        let Some(quota) = &entry.quota else { return self.serve(choice).await };
+        quota.rate.take(now_ms()).map_err(|used_up| {
+            let name = entry.public_id.to_string();
+            Refusal::RateLimited { of: RateOf::Model, name, used_up }
+        })?;
+        let Some(limit) = entry.limits.concurrency else { return self.serve(choice).await };
+        let place = match quota.places.try_take() {
+            Some(place) => Ok(place),
+            None => self.waited(place_of(self.app, entry, quota, limit)).await,
+        };
+        match place {
+            Ok(_place) => self.serve(choice).await,
+            Err(NotAdmitted::ClientGone) => Ok(Forwarded::ClientGone),
+            Err(NotAdmitted::Busy(refusal)) => Err(refusal),
+        }
+    }
+
     async fn serve(&mut self, choice: &Choice) -> Result<Forwarded, Refusal> {
         let mut renewed = None;
         for _ in 0..=RENEWALS_MAX {
@@ -140,7 +161,12 @@ impl Errand<'_, '_> {
         self.context.chooses(self.asks.kind, choice, key.is_some());
         let mut seats = Seats::of(choice, key);
         let mut is_paid = true;
-        while let Some(first) = seats.next() {
+        let (mut next, mut reserved) = match self.first_seat(choice, &mut seats).await {
+            Ok(first) => first,
+            Err(NotAdmitted::ClientGone) => return Ok(Forwarded::ClientGone),
+            Err(NotAdmitted::Busy(refusal)) => return Err(Unserved::Refused(refusal)),
+        };
+        while let Some(first) = next.take().or_else(|| seats.next()) {
             let seat = seats.with_room(first, &mut place);
             let Some(candidate) = choice.candidate(seat.arm, &self.asks.body) else { continue };
             let resumes = self.resume.as_ref().is_some_and(|resume| resume.admits(candidate));
@@ -151,6 +177,12 @@ impl Errand<'_, '_> {
             }
             if self.resume.as_ref().is_some_and(|resume| !resume.admits_address(seat.replica)) {
                 self.context.leaves_out(&seat.replica.endpoint.spot, CANT_GO_ON);
+                continue;
+            }
+            let rate = &candidate.provider.quota.rate;
+            if let Err(used_up) = rate.look(now_ms()) {
+                last = Some(rate_limited(candidate.provider, used_up));
+                seats.leave_out_provider(seat.arm);
                 continue;
             }
             if place.is_none() {
@@ -173,10 +205,16 @@ impl Errand<'_, '_> {
                 return Err(Unserved::Refused(last.unwrap_or(Refusal::Overloaded)));
             }
             is_paid = true;
+            if let Err(used_up) = rate.take(now_ms()) {
+                last = Some(rate_limited(candidate.provider, used_up));
+                seats.leave_out_provider(seat.arm);
+                continue;
+            }
             let Some((_visit, pass)) = seats.enter(&seat, admission) else {
                 self.context.leaves_out(&seat.replica.endpoint.spot, NOT_ENTERED);
                 continue;
             };
+            reserved.take();
             let address = Address { candidate, replica: seat.replica, resumes };
             match self.try_address(address, pass, &seats).await? {
                 Tried::End(end) => return Ok(end),
@@ -201,8 +239,40 @@ impl Errand<'_, '_> {
         Forwarded::Cut
     }
 
+    /// Where to go first, and the visit there when it was waited for: at once, unless all who could answer have too
+    /// much to do, or others wait for them already.
+    async fn first_seat<'c>(
+        &mut self,
+        choice: &'c Choice,
+        seats: &mut Seats<'c>,
+    ) -> Result<(Option<Seat<'c>>, Option<Visit>), NotAdmitted> {
+        let first = seats.next();
+        let (Some(line), Some(seat)) = (choice.line(), &first) else { return Ok((first, None)) };
+        if self.context.attempts > 0 || (line.is_empty() && seats.has_room(seat)) {
+            return Ok((first, None));
+        }
+        seats.put_back(seat);
+        let found = self.waited(room_at(self.app, choice, line, seats)).await?;
+        Ok(found.map_or((None, None), |(seat, visit)| (Some(seat), visit)))
+    }
+
     fn has_gone_on(&self) -> bool {
         self.resume.as_ref().is_some_and(Resumption::has_gone_on)
+    }
+
+    /// What is waited for, unless the client leaves first. It may hear that it is not forgotten.
+    async fn waited<T>(
+        &mut self,
+        waiting: impl Future<Output = Result<T, NotAdmitted>>,
+    ) -> Result<T, NotAdmitted> {
+        // Boxed: a request that need not wait shall not carry the room for it.
+        match &mut self.silence {
+            None => Box::pin(watched(self.down, waiting)).await,
+            Some(silence) => {
+                let covered = silence.cover(self.down, self.context, waiting);
+                Box::pin(covered).await.unwrap_or(Err(NotAdmitted::ClientGone))
+            }
+        }
     }
 
     /// Sees to it that `place` is one at `provider`: there is one, or a turn in its line.
@@ -214,16 +284,13 @@ impl Errand<'_, '_> {
         if place.is_some() {
             return Ok(Admission::AtOnce);
         }
-        // Boxed: a request that need not wait shall not carry the room for it.
-        *place = Some(match &mut self.silence {
-            None => Box::pin(wait(self.app, self.down, provider)).await?,
-            Some(silence) => {
-                let waiting = silence.cover(self.down, self.context, place_at(self.app, provider));
-                Box::pin(waiting).await.unwrap_or(Err(NotAdmitted::ClientGone))?
-            }
-        });
+        *place = Some(self.waited(place_at(self.app, provider)).await?);
         Ok(Admission::AfterWaiting)
     }
+}
+
+fn rate_limited(provider: &Provider, used_up: UsedUp) -> Refusal {
+    Refusal::RateLimited { of: RateOf::Provider, name: provider.label.to_string(), used_up }
 }
 
 /// Why there is nobody left; `last` is what the last one was given up for.

@@ -11,10 +11,11 @@ use proto_shared::routing::Strategy;
 use super::choice::Choice;
 use crate::balance::{Fleet, Plan, Set, Standing, Work};
 use crate::health::Pass;
+use crate::limit::{Hold, Room};
 use crate::random::random;
 use crate::route::Replica;
 use crate::upstream::places::Place;
-use crate::upstream::{Load, Visit};
+use crate::upstream::{Leaving, Load, Visit};
 use crate::uptime::now_ms;
 
 pub struct Seats<'c> {
@@ -51,7 +52,7 @@ impl<'c> Seats<'c> {
     pub fn next(&mut self) -> Option<Seat<'c>> {
         let fleet = Live { choice: self.choice, now_ms: now_ms() };
         loop {
-            let index = self.plan.pick(&self.untried, &fleet, self.key, random)?;
+            let index = self.pick(&fleet)?;
             self.untried.remove(index);
             let Some((arm, replica)) = self.choice.replica(index) else { continue };
             if replica.endpoint.load.health.state().is_on_trial(fleet.now_ms) {
@@ -62,16 +63,66 @@ impl<'c> Seats<'c> {
         }
     }
 
+    /// Who is held back is passed over while somebody else is not; in a split that is an address of the same arm.
+    fn pick(&self, fleet: &Live<'_>) -> Option<usize> {
+        let index = self.plan.pick(&self.untried, fleet, self.key, random)?;
+        if fleet.room(index) == Room::Free {
+            return Some(index);
+        }
+        let mut free = self.working(fleet).filter(|index| fleet.room(index) == Room::Free);
+        if self.plan.strategy() == Strategy::Weighted {
+            let arm = self.plan.seat(index).map(|(arm, _)| self.plan.arm(arm))?;
+            free = free.within(&arm);
+        }
+        self.plan.pick(&free, fleet, self.key, random).or(Some(index))
+    }
+
+    /// Who is not known to be broken.
+    fn working(&self, fleet: &Live<'_>) -> Set {
+        self.untried.filter(|index| fleet.standing(index) != Standing::Out)
+    }
+
+    /// Whether a request that came just now may go there. Whoever is broken holds nobody back: it is not worked too
+    /// hard.
+    pub fn has_room(&self, seat: &Seat<'_>) -> bool {
+        let fleet = Live { choice: self.choice, now_ms: now_ms() };
+        fleet.room(seat.index) == Room::Free || fleet.standing(seat.index) == Standing::Out
+    }
+
+    /// The seat is left to be chosen again.
+    pub fn put_back(&mut self, seat: &Seat<'_>) {
+        self.untried.insert(seat.index);
+    }
+
+    /// Those that room is waited for at: each tells when a request leaves it.
+    pub fn awaited(&self) -> Vec<Leaving<'c>> {
+        let fleet = Live { choice: self.choice, now_ms: now_ms() };
+        let working = self.working(&fleet);
+        let loads = working.iter().filter_map(|index| self.choice.replica(index));
+        loads.map(|(_, replica)| replica.endpoint.load.leaving()).collect()
+    }
+
+    /// How long all of them want to be left alone. None: one has room as soon as a request leaves it.
+    pub fn rest_ms(&self) -> Option<u64> {
+        let fleet = Live { choice: self.choice, now_ms: now_ms() };
+        let working = self.working(&fleet);
+        let rests = working.iter().map(|index| match fleet.room(index) {
+            Room::Rests(ms) => Some(ms),
+            Room::Full | Room::Free => None,
+        });
+        rests.min().flatten()
+    }
+
     /// `first` with a place at its provider, or another seat with a place at its own. Without a place, it is who is
     /// to be waited for.
     pub fn with_room(&mut self, first: Seat<'c>, place: &mut Option<Place<'c>>) -> Seat<'c> {
         let Some(provider) = self.choice.provider(first.arm) else { return first };
-        if place.as_ref().is_some_and(|place| place.is_of(&provider.places)) {
+        if place.as_ref().is_some_and(|place| place.is_of(&provider.quota.places)) {
             return first;
         }
         // Another provider's is free before one is looked for or waited for.
         *place = None;
-        *place = provider.places.try_take();
+        *place = provider.quota.places.try_take();
         if place.is_some() {
             return first;
         }
@@ -93,7 +144,7 @@ impl<'c> Seats<'c> {
         let mut left = others.filter(|index| fleet.standing(index) <= worst);
         while let Some(index) = self.plan.pick(&left, &fleet, self.key, random) {
             let (arm, replica) = self.choice.replica(index)?;
-            if let Some(place) = self.choice.provider(arm)?.places.try_take() {
+            if let Some(place) = self.choice.provider(arm)?.quota.places.try_take() {
                 return Some((Seat { arm, replica, index }, place));
             }
             left = left.without(&self.plan.arm(arm));
@@ -178,9 +229,15 @@ struct Live<'c> {
     now_ms: u64,
 }
 
-impl Live<'_> {
+impl<'c> Live<'c> {
     fn load(&self, candidate: usize) -> Option<&Load> {
         self.choice.replica(candidate).map(|(_, replica)| &*replica.endpoint.load)
+    }
+
+    fn room(&self, candidate: usize) -> Room {
+        let Some((arm, replica)) = self.choice.replica(candidate) else { return Room::Free };
+        let hold = self.choice.provider(arm).map_or(Hold::Never, |provider| provider.hold);
+        replica.endpoint.load.room(hold, self.now_ms)
     }
 }
 

@@ -67,7 +67,9 @@ impl<'a> Trial<'a> {
             Event::Busy => {
                 let date = head.fields().get("date");
                 let asked_ms = retry_after.and_then(|value| delay_ms(value, date, SystemTime::now()));
-                load.concurrency.busy(asked_ms, now_ms);
+                // This one is there, and was not accepted.
+                let others = u32::try_from(load.in_flight()).unwrap_or(u32::MAX).saturating_sub(1);
+                load.concurrency.busy(asked_ms, others, now_ms);
             }
             Event::Ok | Event::Fault(_) | Event::Neutral => {}
         }
@@ -79,10 +81,10 @@ impl<'a> Trial<'a> {
         if !self.is_measured {
             return;
         }
-        let (load, us) = (&self.endpoint.load, took.as_micros() as u64);
+        let (load, us, now_ms) = (&self.endpoint.load, took.as_micros() as u64, now_ms());
         load.first_bytes.saw(took);
-        load.pace.saw(us, now_ms());
-        load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX));
+        load.pace.saw(us, now_ms);
+        load.concurrency.saw(us, u32::try_from(load.in_flight()).unwrap_or(u32::MAX), now_ms);
     }
 
     /// In a stream it said nothing for so long.

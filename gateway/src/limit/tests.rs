@@ -1,3 +1,5 @@
+mod held_back;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -16,7 +18,7 @@ fn overload(load: f64, limit: impl Fn(&Concurrency) -> u32) -> (f64, f64) {
         fleet.run_until(at_us);
         for us in fleet.first_bytes_us.split_off(seen) {
             // Each was there itself, too.
-            concurrency.saw(us, fleet.replicas[0].in_flight() as u32 + 1);
+            concurrency.saw(us, fleet.replicas[0].in_flight() as u32 + 1, at_us / 1_000);
             in_time += u32::from(us <= 2 * MEAN_US && n > requests / 5);
         }
         seen = fleet.first_bytes_us.len();
@@ -48,32 +50,32 @@ fn the_limit_finds_the_knee_and_loses_no_goodput_by_it() {
 #[test]
 fn a_limit_that_is_not_used_up_does_not_rise() {
     let concurrency = Concurrency::default();
-    (0..10_000).for_each(|_| concurrency.saw(1_000, 2));
+    (0..10_000).for_each(|_| concurrency.saw(1_000, 2, 0));
     assert!(concurrency.limit() <= LIMIT_INITIAL);
-    (0..100_000).for_each(|_| concurrency.saw(1_000, concurrency.limit()));
+    (0..100_000).for_each(|_| concurrency.saw(1_000, concurrency.limit(), 0));
     assert!(concurrency.limit() > 200, "{}", concurrency.limit());
 }
 
 #[test]
 fn an_address_that_becomes_slower_for_good_is_not_taken_for_overloaded_for_ever() {
     let concurrency = Concurrency::default();
-    (0..20_000).for_each(|_| concurrency.saw(1_000, concurrency.limit().min(64)));
+    (0..20_000).for_each(|_| concurrency.saw(1_000, concurrency.limit().min(64), 0));
     let before = concurrency.limit();
-    (0..100_000).for_each(|_| concurrency.saw(5_000, concurrency.limit().min(64)));
+    (0..100_000).for_each(|_| concurrency.saw(5_000, concurrency.limit().min(64), 0));
     assert!(concurrency.limit() >= 48.min(before), "{before}, {}", concurrency.limit());
 }
 
 #[test]
 fn who_says_it_is_busy_gets_less_once_a_second_and_is_left_alone_as_long_as_it_asks() {
     let concurrency = Concurrency::default();
-    (0..50).for_each(|_| concurrency.busy(None, 5));
+    (0..50).for_each(|_| concurrency.busy(None, 9, 5));
     assert_eq!(concurrency.limit(), LIMIT_INITIAL * 3 / 4);
     assert!(concurrency.rests(4 + REST_MS_DEFAULT) && !concurrency.rests(5 + REST_MS_DEFAULT));
-    concurrency.busy(Some(7_000), 10);
+    concurrency.busy(Some(7_000), 9, 10);
     assert!(concurrency.rests(7_009) && !concurrency.rests(7_010));
-    concurrency.busy(Some(u64::MAX), 8_000);
+    concurrency.busy(Some(u64::MAX), 9, 8_000);
     assert!(!concurrency.rests(8_000 + REST_MAX_MS));
-    (0..100).for_each(|n| concurrency.busy(None, n * LOWERED_AGAIN_MS + 10_000));
+    (0..100).for_each(|n| concurrency.busy(None, 9, n * LOWERED_AGAIN_MS + 10_000));
     assert_eq!(concurrency.limit(), LIMIT_MIN);
 }
 
@@ -157,9 +159,9 @@ proptest! {
     fn the_limit_stays_within_its_bounds(steps in prop::collection::vec((any::<u64>(), any::<u32>(), any::<bool>()), 0..400)) {
         let concurrency = Concurrency::default();
         for (n, (us, there, busy)) in steps.into_iter().enumerate() {
-            concurrency.saw(us, there);
+            concurrency.saw(us, there, n as u64);
             if busy {
-                concurrency.busy(Some(us), n as u64 * 500);
+                concurrency.busy(Some(us), there, n as u64 * 500);
             }
             prop_assert!((LIMIT_MIN..=LIMIT_MAX).contains(&concurrency.limit()));
         }

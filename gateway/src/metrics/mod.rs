@@ -103,6 +103,8 @@ pub struct Metrics {
     pub recent_requests_dropped: IntCounter,
     /// Seconds in which there was no file descriptor left.
     pub without_descriptors: IntCounter,
+    pub waiting_for_model: IntGauge,
+    pub waiting_for_room: IntGauge,
     pub snapshots_applied: IntCounter,
     pub snapshots_refused: IntCounter,
     /// Of the table that is served.
@@ -193,6 +195,14 @@ impl Metrics {
                 "nimgate_access_log_dropped_total",
                 "Access log lines dropped because the writer was behind.",
             )?,
+            waiting_for_model: IntGauge::new(
+                "nimgate_waiting_for_model",
+                "Requests that wait because their model is answered as often at once as its owner wants.",
+            )?,
+            waiting_for_room: IntGauge::new(
+                "nimgate_waiting_for_room",
+                "Requests that wait because all servers of their model have too much to do.",
+            )?,
             without_descriptors: IntCounter::new(
                 "nimgate_without_descriptors_seconds_total",
                 "Time in which the process had no file descriptor left.",
@@ -244,6 +254,8 @@ impl Metrics {
             Box::new(self.access_log_dropped.clone()),
             Box::new(self.recent_requests_dropped.clone()),
             Box::new(self.without_descriptors.clone()),
+            Box::new(self.waiting_for_model.clone()),
+            Box::new(self.waiting_for_room.clone()),
             Box::new(self.snapshots_applied.clone()),
             Box::new(self.snapshots_refused.clone()),
             Box::new(self.unknown_words.clone()),
@@ -380,20 +392,21 @@ impl ProviderMetrics {
         self.metrics.requests_in_flight.inc();
         InFlight(Arc::clone(self))
     }
+}
 
-    /// Counts a request that waits for a place, for as long as the guard lives.
-    pub fn wait(self: &Arc<Self>) -> Waiting {
-        self.waiting.inc();
-        Waiting(Arc::clone(self))
+/// Counts a request that waits, for as long as the guard lives.
+pub struct Waiting(IntGauge);
+
+impl Waiting {
+    pub fn of(gauge: &IntGauge) -> Self {
+        gauge.inc();
+        Self(gauge.clone())
     }
 }
 
-/// Balances the gauge of those who wait.
-pub struct Waiting(Arc<ProviderMetrics>);
-
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.0.waiting.dec();
+        self.0.dec();
     }
 }
 

@@ -16,10 +16,10 @@ use proto_shared::{HostUrl, Keys, ProviderRoute, SecretName};
 
 use crate::balance::{Arm, Plan, REPLICAS_MAX};
 use crate::body::{ExtraBody, ModelRewrite};
-use crate::limit::RetryBudget;
+use crate::limit::{Hold, RetryBudget};
 use crate::metrics::{ModelTokens, ProviderMetrics};
 use crate::upstream::endpoint::{Endpoint, Endpoints};
-use crate::upstream::places::Places;
+use crate::upstream::quota::Quota;
 
 pub struct Provider {
     pub workspace: Box<str>,
@@ -49,8 +49,10 @@ pub struct Provider {
     pub reads_on: bool,
     /// Set when it may be asked how it is.
     pub watch: Option<Watch>,
-    /// Requests under way at all its addresses, and those that wait: outlives tables.
-    pub places: Arc<Places>,
+    /// Requests under way at all its addresses, those that wait, and its rate: outlives tables.
+    pub quota: Arc<Quota>,
+    /// When requests wait here because its servers have too much to do.
+    pub hold: Hold,
     pub metrics: Arc<ProviderMetrics>,
     /// Of requests that name it.
     pub tokens: Arc<ModelTokens>,
@@ -159,7 +161,9 @@ impl Provider {
             local: route.local,
             watch: route.watch.clone(),
             replay_safe: route.replay == proto_shared::snapshot::Replay::Safe,
-            places: endpoints.places.of(route),
+            quota: endpoints.quotas.of_provider(route),
+            // Whose servers may be asked how they are, they are one's own.
+            hold: Hold::of(route.backend.hold_back, route.local || route.watch.is_some()),
             tokens: metrics.tokens(""),
             metrics,
         })

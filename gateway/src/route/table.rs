@@ -6,15 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use proto_shared::secret::SecretError;
-use proto_shared::{Keys, LocalOnly, ModelRoute, RouteSnapshot, Routing};
+use proto_shared::{Keys, LocalOnly, ModelRoute, RequestLimits, RouteSnapshot, Routing};
 
 use super::provider::{self, Provider, ProviderError, arm, json_string};
 use crate::balance::{Arm, CANDIDATES_MAX, Plan, Sought};
 use crate::body::ModelRewrite;
-use crate::limit::RetryBudget;
+use crate::limit::{Hold, RetryBudget};
 use crate::metrics::ModelTokens;
 use crate::resume::Resume;
 use crate::upstream::endpoint::Endpoints;
+use crate::upstream::quota::Quota;
 
 /// Immutable once built.
 #[derive(Default)]
@@ -54,6 +55,9 @@ pub struct ModelEntry {
     pub resume: Resume,
     /// How often the client of a stream hears something while nobody says anything yet.
     pub comment_interval: Option<Duration>,
+    pub limits: RequestLimits,
+    /// How much may be asked of it, and who waits for room at its servers: outlives tables. None: nothing limits it.
+    pub quota: Option<Arc<Quota>>,
     /// Which address of which candidate is next.
     pub plan: Plan,
     /// What that depends on, beside the candidates.
@@ -149,6 +153,8 @@ impl RouteTable {
             let usable = told_apart(usable);
             let entry = Arc::new(ModelEntry {
                 comment_interval: comment_interval(route, &usable),
+                limits: route.limits,
+                quota: quota(route, &usable, endpoints),
                 plan: Plan::new(strategy, &arms),
                 retries: RetryBudget::default(),
                 sought: Sought::by(strategy, sticky),
@@ -221,6 +227,12 @@ impl RouteTable {
         all.sort_by_key(|view| view.name);
         all
     }
+}
+
+/// Of most models there is none: requests for them need not look.
+fn quota(route: &ModelRoute, candidates: &[CandidateRoute], endpoints: &Endpoints) -> Option<Arc<Quota>> {
+    let may_wait = candidates.iter().any(|candidate| candidate.provider.hold != Hold::Never);
+    (may_wait || !route.limits.is_none()).then(|| endpoints.quotas.of_model(route))
 }
 
 /// The candidates' parts of a model's plan: who is not named comes at its place in the list. What is named with

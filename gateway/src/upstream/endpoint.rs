@@ -15,8 +15,8 @@ use tokio::sync::watch;
 use super::departed::Departed;
 use super::dns::{Addresses, Names};
 use super::load::Load;
-use super::places::AllPlaces;
 use super::pool::Pool;
+use super::quota::Quotas;
 use crate::limit::RetryBudget;
 use crate::metrics::{Metrics, ProviderMetrics};
 
@@ -87,7 +87,7 @@ pub(super) type Key = (Box<str>, Box<str>, HostUrl);
 
 /// All endpoints. Looked up when a table is built, never by a request.
 pub struct Endpoints {
-    pub places: AllPlaces,
+    pub quotas: Quotas,
     /// Of all requests together.
     pub retries: RetryBudget,
     map: DashMap<Key, Arc<Endpoint>>,
@@ -108,7 +108,7 @@ impl Endpoints {
         idle_per_endpoint_max: usize,
     ) -> Self {
         Self {
-            places: AllPlaces::default(),
+            quotas: Quotas::default(),
             retries: RetryBudget::default(),
             map: DashMap::new(),
             departed: Mutex::default(),
@@ -171,7 +171,7 @@ impl Endpoints {
 
     /// The table of `snapshot` is served: what it no longer names is closed, and forgotten when it is unused.
     pub fn retain(&self, snapshot: &RouteSnapshot) {
-        self.places.retain(snapshot);
+        self.quotas.retain(snapshot);
         let mut named: HashSet<(&str, &str, &HostUrl)> = HashSet::new();
         for p in &snapshot.providers {
             named.extend(p.addresses().iter().map(|url| (p.workspace.as_str(), p.name.as_str(), url)));

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::Serialize;
+use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
 use crate::balance::{Pace, Standing, Work};
 use crate::health::{Health, Verdict, is_out};
-use crate::limit::Concurrency;
+use crate::limit::{Concurrency, Evidence, Hold, Room};
 use crate::metrics::Times;
 use crate::watch::Shown;
 
@@ -23,6 +25,9 @@ const CLOSED: usize = 1 << (usize::BITS - 1);
 #[derive(Debug, Default)]
 pub struct Load {
     requests: AtomicUsize,
+    /// Lines whose first waits until somebody leaves.
+    lines: AtomicUsize,
+    left: Notify,
     pub pace: Pace,
     pub health: Health,
     pub concurrency: Concurrency,
@@ -51,12 +56,27 @@ impl Load {
         }
     }
 
+    /// What speaks against sending it more.
+    pub fn evidence(&self, now_ms: u64) -> Evidence {
+        let reported = self.watched.report(now_ms).and_then(Reported::bearable);
+        Evidence { reported, ..self.concurrency.evidence(now_ms) }
+    }
+
+    /// Whether a request may go there, as its owner wants it held back.
+    pub fn room(&self, hold: Hold, now_ms: u64) -> Room {
+        match hold {
+            Hold::Never => Room::Free,
+            Hold::Said | Hold::Seen => self.evidence(now_ms).room(hold, self.in_flight()),
+        }
+    }
+
     /// What is known of it now, to be shown.
     pub fn seen(&self, now_ms: u64) -> Seen {
         Seen {
             in_flight: self.in_flight(),
             standing: self.standing(now_ms),
             concurrency_limit: self.concurrency.limit(),
+            overloaded_at: self.evidence(now_ms).limit(Hold::Seen),
             first_byte_ms: self.pace.first_byte_us(now_ms).map(|us| f64::from(us) / 1e3),
             watched: Shown::of(&self.watched, self.health.state(), now_ms),
         }
@@ -95,6 +115,12 @@ impl Load {
         Some(Visit(Arc::clone(self)))
     }
 
+    /// Tells when a request leaves, while it lives.
+    pub fn leaving(&self) -> Leaving<'_> {
+        self.lines.fetch_add(1, Ordering::AcqRel);
+        Leaving(self)
+    }
+
     /// Requests that are here go on; others must go elsewhere.
     pub fn close(&self) {
         self.requests.fetch_or(CLOSED, Ordering::AcqRel);
@@ -112,6 +138,9 @@ pub struct Seen {
     pub standing: Standing,
     /// What it was found to be able to take at once.
     pub concurrency_limit: u32,
+    /// There is evidence that it has too much to do when it has so many; absent: there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub overloaded_at: Option<u32>,
     /// Lately; absent: nothing was seen, or it was forgotten.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub first_byte_ms: Option<f64>,
@@ -126,6 +155,26 @@ pub struct Visit(Arc<Load>);
 impl Drop for Visit {
     fn drop(&mut self) {
         self.0.requests.fetch_sub(1, Ordering::AcqRel);
+        // Most of the time nobody waits, and no lock is taken.
+        if self.0.lines.load(Ordering::Acquire) > 0 {
+            self.0.left.notify_waiters();
+        }
+    }
+}
+
+/// See [`Load::leaving`].
+pub struct Leaving<'l>(&'l Load);
+
+impl<'l> Leaving<'l> {
+    /// Ready when a request has left since this was called.
+    pub fn next(&self) -> Notified<'l> {
+        self.0.left.notified()
+    }
+}
+
+impl Drop for Leaving<'_> {
+    fn drop(&mut self) {
+        self.0.lines.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -156,7 +205,7 @@ mod tests {
         let visits: Vec<_> = (0..load.concurrency.limit()).map(|_| load.enter()).collect();
         assert_eq!(load.standing(0), Standing::Full);
         drop(visits);
-        load.concurrency.busy(Some(500), 0);
+        load.concurrency.busy(Some(500), 9, 0);
         assert_eq!((load.standing(0), load.standing(500)), (Standing::Busy, Standing::Open));
         load.health.ended(Pass::Free, Ended::NotConnected.event(), 500, 0);
         assert_eq!(load.standing(500), Standing::Out);

@@ -1,4 +1,4 @@
-//! How many requests one provider works on at once, and who waits for a place.
+//! How many requests one provider or model works on at once, and who waits for a place.
 //!
 //! What must stay true:
 //! - No more places are taken than the limit says, but for those taken before it was lowered.
@@ -11,15 +11,12 @@
 //!   somebody waits the word changes under the lock alone.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use dashmap::DashMap;
 use parking_lot::{Mutex, MutexGuard};
-use proto_shared::{ProviderRoute, RouteSnapshot};
 use tokio::sync::oneshot;
 
-/// The places of one provider.
+/// The places of one provider or model.
 pub struct Places {
     count: AtomicU64,
     limit: AtomicU32,
@@ -59,7 +56,7 @@ pub enum Entry<'p> {
 }
 
 impl Places {
-    fn new(limit: u32) -> Self {
+    pub fn new(limit: u32) -> Self {
         Self {
             count: AtomicU64::new(0),
             // Zero would mean "never works".
@@ -110,6 +107,11 @@ impl Places {
 
     pub fn limit(&self) -> u32 {
         self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Whether nobody has a place, nor waits for one.
+    pub fn is_idle(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
     }
 
     /// Requests that wait now.
@@ -205,28 +207,6 @@ impl Drop for Turn<'_> {
         } else {
             self.places.leave_waiting(queue);
         }
-    }
-}
-
-/// The places of all providers, by workspace and name: they outlive tables, and changes of everything else.
-#[derive(Default)]
-pub struct AllPlaces(DashMap<(Box<str>, Box<str>), Arc<Places>>);
-
-impl AllPlaces {
-    /// The places of `route`'s provider, now with its limit.
-    pub fn of(&self, route: &ProviderRoute) -> Arc<Places> {
-        let limit = route.backend.num_concurrent_requests;
-        let key = (route.workspace.as_str().into(), route.name.as_str().into());
-        let places = Arc::clone(&self.0.entry(key).or_insert_with(|| Arc::new(Places::new(limit))));
-        places.set_limit(limit);
-        places
-    }
-
-    /// Forgets the providers that `snapshot` no longer names.
-    pub fn retain(&self, snapshot: &RouteSnapshot) {
-        let named: std::collections::HashSet<(&str, &str)> =
-            snapshot.providers.iter().map(|p| (p.workspace.as_str(), p.name.as_str())).collect();
-        self.0.retain(|(workspace, name), _| named.contains(&(&**workspace, &**name)));
     }
 }
 

@@ -43,6 +43,23 @@ impl Reported {
     }
 }
 
+/// Fewer than this that wait in a back end keep it at work, or were just about to begin.
+const WAITING_FEW: u32 = 5;
+
+impl Reported {
+    /// How many of our requests it has room for, when too many wait in it.
+    pub fn bearable(self) -> Option<u32> {
+        let Report { running, waiting, .. } = self.report;
+        if waiting <= WAITING_FEW {
+            return None;
+        }
+        let there = u64::from(running) + u64::from(waiting);
+        // Of those that wait, as many are ours as of all that are there.
+        let ours_waiting = u64::from(waiting) * u64::from(self.ours).min(there) / there.max(1);
+        Some(self.ours.saturating_sub(ours_waiting as u32) + WAITING_FEW)
+    }
+}
+
 /// What somebody may want to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turned {
@@ -144,6 +161,17 @@ mod tests {
     use crate::health::{DOWN_AFTER, UP_AFTER, Why};
 
     const REPORT: Report = Report { running: 7, waiting: 3, cache_permille: Some(400) };
+
+    #[test]
+    fn a_queue_that_is_reported_says_how_many_there_is_room_for() {
+        let bearable = |running, waiting, ours| {
+            let report = Report { running, waiting, cache_permille: None };
+            Reported { report, ours, age_ms: 0 }.bearable()
+        };
+        assert_eq!((bearable(256, 5, 261), bearable(256, 44, 300)), (None, Some(261)));
+        assert_eq!(bearable(50, 50, 20), Some(15), "half of what is there waits, and of ours too");
+        assert_eq!((bearable(0, 50, 50), bearable(0, 50, 900)), (Some(5), Some(855)));
+    }
 
     #[test]
     fn a_report_is_kept_with_its_time_and_believed_for_a_while() {

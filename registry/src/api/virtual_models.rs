@@ -21,7 +21,7 @@ use crate::domain::document::Draft;
 use crate::domain::provider::is_upstream_id;
 use crate::domain::routing::RoutingWish;
 use crate::domain::virtual_model::{
-    MiddlewareCall, ResumeWish, ResumeWord, VirtualModelBody, VirtualModelInferenceConfig,
+    LimitsWish, MiddlewareCall, ResumeWish, ResumeWord, VirtualModelBody, VirtualModelInferenceConfig,
 };
 use crate::domain::{Document, Reference};
 use crate::error::Issue;
@@ -79,6 +79,10 @@ pub struct UpdateVirtualModel {
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, minimum = 100, maximum = 600_000)]
     stream_comment_interval_ms: Option<Option<u32>>,
+    /// Ours. Null: none; what is left out of it stays as it is
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<LimitsWish>)]
+    limits: Option<Option<LimitsWish>>,
 }
 
 impl RequestBody for CreateVirtualModel {
@@ -188,6 +192,9 @@ impl UpdateVirtualModel {
         }
         if let Some(interval_ms) = self.stream_comment_interval_ms {
             body.stream_comment_interval_ms = interval_ms;
+        }
+        if let Some(limits) = self.limits {
+            body.limits = limits.and_then(|limits| limits.over(body.limits));
         }
         if let Some(models) = self.models {
             body.models = models;

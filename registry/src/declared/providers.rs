@@ -26,7 +26,7 @@ pub struct DeclaredProvider {
 
 impl DeclaredProvider {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 24] = [
+    pub const FIELDS: [&str; 26] = [
         "name",
         "project",
         "description",
@@ -47,6 +47,8 @@ impl DeclaredProvider {
         "num_concurrent_requests",
         "stream_comment_interval_ms",
         "leaving_clients",
+        "requests_per_minute",
+        "hold_back",
         "chat_traits",
         "locality",
         "health_path",

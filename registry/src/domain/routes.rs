@@ -15,7 +15,7 @@ use proto_shared::{
 use super::model::prefer;
 use super::provider::is_enabled;
 use super::routing::{RoutingWish, unwritten};
-use super::virtual_model::{ResumeWish, Target, VirtualRoute};
+use super::virtual_model::{LimitsWish, ResumeWish, Target, VirtualRoute};
 use super::{Provider, ProviderStatus, Reference};
 
 /// A provider with the key it uses.
@@ -253,6 +253,7 @@ impl<'p> Served<'p> {
             resume: *resume == ResumeWish::Promised,
             resume_where_known: *resume == ResumeWish::WhereKnown,
             stream_comment_interval_ms: model.stream_comment_interval_ms,
+            limits: LimitsWish::published(model.limits),
         }
     }
 

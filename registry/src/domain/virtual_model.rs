@@ -3,7 +3,7 @@
 //! Every served model has one of its name, made with it; an owner may change it or make others.
 
 use proto_shared::names::EntityName;
-use proto_shared::{ModelName, WorkspaceName};
+use proto_shared::{ModelName, RequestLimits, WorkspaceName};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -50,6 +50,43 @@ pub struct VirtualModelBody {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 100, maximum = 600_000)]
     pub stream_comment_interval_ms: Option<u32>,
+    /// How much may be asked of it in each gateway, whoever serves it
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<LimitsWish>,
+}
+
+/// Limits of a model as they are written. What is left out stays as it is; zero is no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct LimitsWish {
+    /// Most requests under way at once; further ones wait; 0: any number
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 100_000)]
+    pub concurrency: Option<u32>,
+    /// Further ones are refused with 429; 0: any number
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 0, maximum = 10_000_000)]
+    pub requests_per_minute: Option<u32>,
+}
+
+impl LimitsWish {
+    /// What is written over what was. None: no limit is left.
+    pub fn over(self, before: Option<Self>) -> Option<Self> {
+        let before = before.unwrap_or_default();
+        let merged = Self {
+            concurrency: self.concurrency.or(before.concurrency).filter(|limit| *limit > 0),
+            requests_per_minute: self
+                .requests_per_minute
+                .or(before.requests_per_minute)
+                .filter(|limit| *limit > 0),
+        };
+        (merged != Self::default()).then_some(merged)
+    }
+
+    pub fn published(wish: Option<Self>) -> RequestLimits {
+        let Self { concurrency, requests_per_minute } =
+            wish.and_then(|wish| wish.over(None)).unwrap_or_default();
+        RequestLimits { concurrency, requests_per_minute }
+    }
 }
 
 /// Whether chat streams go on at another address when their server dies.
@@ -157,6 +194,7 @@ pub struct VirtualRoute {
     pub local_only: bool,
     pub resume: ResumeWish,
     pub stream_comment_interval_ms: Option<u32>,
+    pub limits: Option<LimitsWish>,
 }
 
 /// Which model answers.
@@ -188,6 +226,16 @@ mod tests {
         assert_eq!(Target::read(Some("Not A Model".into())), Target::Nothing);
         let Target::Other(reference) = Target::read(Some("default/tiny".into())) else { panic!() };
         assert_eq!(reference.to_string(), "default/tiny");
+    }
+
+    #[test]
+    fn a_limit_that_is_written_leaves_the_other_and_zero_takes_it_away() {
+        let of = |concurrency, requests_per_minute| LimitsWish { concurrency, requests_per_minute };
+        let both = of(Some(4), None).over(Some(of(None, Some(60))));
+        assert_eq!(both, Some(of(Some(4), Some(60))));
+        assert_eq!(of(Some(0), None).over(both), Some(of(None, Some(60))));
+        assert_eq!(of(Some(0), Some(0)).over(both), None);
+        assert!(LimitsWish::published(Some(of(Some(0), None))).is_none());
     }
 
     #[test]

@@ -140,7 +140,7 @@ pub fn routes(connection: &Connection) -> Result<Vec<VirtualRoute>, Error> {
         "SELECT workspace, name, created_us, nullif(default_model_entity, workspace || '/' || name), \
          CASE WHEN has_middleware OR instr(body, '\"routing\":') \
          OR instr(body, '\"local_only\":') OR instr(body, '\"resume\":') \
-         OR instr(body, '\"stream_comment_interval_ms\":') THEN body END \
+         OR instr(body, '\"stream_comment_interval_ms\":') OR instr(body, '\"limits\":') THEN body END \
          FROM virtual_models WHERE workspace IN (SELECT name FROM workspaces WHERE deleting_us IS NULL) ORDER BY seq DESC",
     )?;
     let rows = statement.query_map([], |row| Ok(decode_route(row)))?;
@@ -167,5 +167,6 @@ fn decode_route(row: &Row<'_>) -> rusqlite::Result<VirtualRoute> {
         local_only: body.local_only,
         resume: body.resume,
         stream_comment_interval_ms: body.stream_comment_interval_ms,
+        limits: body.limits,
     })
 }

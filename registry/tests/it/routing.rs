@@ -35,6 +35,43 @@ fn names(route: &ModelRoute) -> Vec<&str> {
 }
 
 #[tokio::test]
+async fn limits_of_a_model_are_kept_member_by_member_and_published() {
+    let (h, _fakes) = two_arms().await;
+    let path = format!("{VIRTUAL}/tiny");
+    h.patch(&path, json!({ "limits": { "concurrency": 4 } })).await.expect(200);
+    let both = h.patch(&path, json!({ "limits": { "requests_per_minute": 60 } })).await.expect(200);
+    assert_eq!(both.body["limits"], json!({ "concurrency": 4, "requests_per_minute": 60 }));
+    let limits = published(&h, both.generation()).await.limits;
+    assert_eq!((limits.concurrency, limits.requests_per_minute), (Some(4), Some(60)));
+    let one = h.patch(&path, json!({ "limits": { "concurrency": 0 } })).await.expect(200);
+    assert_eq!(one.body["limits"], json!({ "requests_per_minute": 60 }));
+    let none = h.patch(&path, json!({ "limits": null })).await.expect(200);
+    assert_eq!(none.body.get("limits"), None);
+    assert!(published(&h, none.generation()).await.limits.is_none());
+    h.patch(&path, json!({ "limits": { "concurrency": 100_001 } })).await.expect(422);
+
+    let mut provider = h.get(&format!("{PROVIDERS}/arm-a")).await.expect(200).body;
+    assert!(
+        provider.get("requests_per_minute").is_none() && provider.get("hold_back").is_none(),
+        "{provider}"
+    );
+    (provider["requests_per_minute"], provider["hold_back"]) = (json!(30), json!("always"));
+    let changed = h.put(&format!("{PROVIDERS}/arm-a"), provider).await.expect(200);
+    assert_eq!(
+        (&changed.body["requests_per_minute"], &changed.body["hold_back"]),
+        (&json!(30), &json!("always"))
+    );
+    h.snapshot_where(|snapshot| {
+        let arm = snapshot.providers.iter().find(|provider| provider.name.as_str() == "arm-a");
+        arm.is_some_and(|arm| {
+            (arm.backend.requests_per_minute, arm.backend.hold_back)
+                == (Some(30), proto_shared::HoldBack::Always)
+        })
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_routing_is_kept_as_written_published_and_taken_back() {
     let (h, _fakes) = two_arms().await;
     let path = format!("{VIRTUAL}/tiny");

@@ -1,5 +1,6 @@
 //! Values of flags that have a form of their own.
 
+use proto_shared::HoldBack;
 use proto_shared::backend::{BackendFormat, LeavingClients, ReasoningReplay};
 use proto_shared::routing::{StickyKey, Strategy, TIER_MAX, WEIGHT_MAX};
 use serde::de::DeserializeOwned;
@@ -115,6 +116,10 @@ pub fn leaving_clients(text: &str) -> Result<LeavingClients, String> {
 pub fn reasoning_replay(text: &str) -> Result<ReasoningReplay, String> {
     word(&text.to_ascii_lowercase())
         .ok_or_else(|| format!("{text:?} is none of auto, drop, think-tags, reasoning-content and reasoning"))
+}
+
+pub fn hold_back(text: &str) -> Result<HoldBack, String> {
+    word(&text.to_ascii_lowercase()).ok_or_else(|| format!("{text:?} is none of auto, always and never"))
 }
 
 pub fn resume(text: &str) -> Result<Value, String> {

@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use proto_shared::HoldBack;
 use proto_shared::backend::{
     BackendFormat, CONCURRENT_REQUESTS_MAX, LeavingClients, ReasoningReplay, STREAM_COMMENT_INTERVAL_MAX_MS,
 };
+use proto_shared::limits::REQUESTS_PER_MINUTE_MAX;
 use serde_json::{Map, Value};
 
 use super::fields::About;
-use super::parse::{backend_format, json_object, leaving_clients, reasoning_replay};
+use super::parse::{backend_format, hold_back, json_object, leaving_clients, reasoning_replay};
 use super::shared::{Connection, Create, FarConnection, Listing, Named, Update};
 
 #[derive(Debug, Subcommand)]
@@ -138,6 +140,12 @@ pub struct ProviderFields {
     /// What becomes of a hosted provider's answer whose client has left: cancel it, or drain it to learn its usage
     #[arg(long, value_name = "cancel|drain", value_parser = leaving_clients)]
     pub leaving_clients: Option<LeavingClients>,
+    /// Most requests a minute; further ones go elsewhere, or are refused; 0: any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REQUESTS_PER_MINUTE_MAX)))]
+    pub requests_per_minute: Option<u32>,
+    /// When requests wait because its servers have too much to do: auto, always or never
+    #[arg(long, value_name = "auto|always|never", value_parser = hold_back)]
+    pub hold_back: Option<HoldBack>,
     /// Take <think> tags and reasoning fields for reasoning
     #[arg(long, value_name = "true|false", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub uses_reasoning_parser: Option<bool>,

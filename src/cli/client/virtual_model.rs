@@ -3,6 +3,8 @@
 use clap::{Args, Subcommand};
 use proto_shared::backend::STREAM_COMMENT_INTERVAL_MAX_MS;
 
+use proto_shared::backend::CONCURRENT_REQUESTS_MAX;
+use proto_shared::limits::REQUESTS_PER_MINUTE_MAX;
 use serde_json::Value;
 
 use super::parse::resume;
@@ -26,7 +28,10 @@ Examples:
     #[command(after_help = "Example:\n  nimgate virtual-model get chat")]
     Get(Named),
     /// Change what is named; the rest stays.
-    #[command(after_help = "Example:\n  nimgate virtual-model update chat --default-model default/qwen-3")]
+    #[command(after_help = "\
+Examples:
+  nimgate virtual-model update chat --default-model default/qwen-3
+  nimgate virtual-model update chat --concurrency 32 --requests-per-minute 600")]
     Update(Update<VirtualModelFields>),
     /// Delete a virtual model.
     #[command(after_help = "Example:\n  nimgate virtual-model delete chat")]
@@ -51,6 +56,12 @@ pub struct VirtualModelFields {
     /// Send the client of a stream a comment this often while nobody says anything yet; 0: as the providers say
     #[arg(long, value_name = "MS", value_parser = clap::value_parser!(u32).range(0..=i64::from(STREAM_COMMENT_INTERVAL_MAX_MS)))]
     pub stream_comment_interval_ms: Option<u32>,
+    /// Most requests under way at once, in each gateway; further ones wait; 0: any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(CONCURRENT_REQUESTS_MAX)))]
+    pub concurrency: Option<u32>,
+    /// Most requests a minute; further ones are refused; 0: any number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(0..=i64::from(REQUESTS_PER_MINUTE_MAX)))]
+    pub requests_per_minute: Option<u32>,
 }
 
 #[derive(Debug, Args)]

@@ -7,7 +7,7 @@ mod wait;
 
 use std::time::Duration;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::api::Api;
 use super::error::ClientError;
@@ -72,6 +72,10 @@ impl Fields for ProviderFields {
         body.put("num_concurrent_requests", &self.num_concurrent_requests);
         body.put_or_clear("stream_comment_interval_ms", self.stream_comment_interval_ms);
         body.put("leaving_clients", &self.leaving_clients);
+        // Zero takes the limit away.
+        let per_minute = self.requests_per_minute.map(|limit| json!((limit > 0).then_some(limit)));
+        body.put("requests_per_minute", &per_minute);
+        body.put("hold_back", &self.hold_back);
         body.put("uses_reasoning_parser", &self.uses_reasoning_parser);
         body.put("backend_format", &self.backend_format);
         body.put("chat_traits", &self.chat_traits);
@@ -166,7 +170,6 @@ async fn store_key(
 #[cfg(test)]
 mod tests {
     use clap::Parser as _;
-    use serde_json::json;
 
     use super::super::testing;
     use super::*;

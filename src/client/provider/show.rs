@@ -101,6 +101,8 @@ fn settings(value: &Value) -> Vec<(&'static str, String)> {
         ("at a time", of("num_concurrent_requests")),
         ("comments ms", of("stream_comment_interval_ms")),
         ("who leaves", of("leaving_clients")),
+        ("a minute", of("requests_per_minute")),
+        ("hold back", of("hold_back")),
         ("chat traits", members(&value["chat_traits"])),
         ("extra body", members(&value["default_extra_body"])),
         ("forced body", members(&value["required_extra_body"])),

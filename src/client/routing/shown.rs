@@ -109,6 +109,7 @@ impl Spread {
             "local_only",
             "resume",
             "stream_comment_interval_ms",
+            "limits",
         ];
         let is_own = self.target == format!("{}/{}", self.workspace, self.name());
         let is_served = self.parts.iter().any(|part| part.standing == Standing::Serves);
@@ -320,6 +321,7 @@ mod tests {
             ("local_only", json!(true)),
             ("resume", json!(true)),
             ("stream_comment_interval_ms", json!(15_000)),
+            ("limits", json!({"concurrency": 4})),
             ("request_middleware", json!([{"name": "guard"}])),
             ("override_proxy", json!("a.b")),
         ] {

@@ -85,7 +85,7 @@ impl Simulation {
             self.now_us = end;
             let replica = &mut self.replicas[at];
             replica.pace.saw(end - arrived_us, end / 1_000);
-            replica.concurrency.saw(end - arrived_us, replica.in_flight() as u32);
+            replica.concurrency.saw(end - arrived_us, replica.in_flight() as u32, end / 1_000);
             replica.running -= 1;
             self.first_bytes_us.push(end - arrived_us);
             if let Some(job) = replica.queue.pop_front() {
@@ -93,6 +93,11 @@ impl Simulation {
             }
         }
         self.now_us = until_us;
+    }
+
+    /// When the next request is done, if that is by then.
+    pub fn next_end_us(&self, until_us: u64) -> Option<u64> {
+        self.ends.peek().map(|Reverse((end, ..))| *end).filter(|end| *end <= until_us)
     }
 
     pub fn send(&mut self, at: usize, size_us: u64) {

@@ -95,6 +95,7 @@ impl Routes {
             resume: false,
             resume_where_known: false,
             stream_comment_interval_ms: None,
+            limits: Default::default(),
         });
         self
     }

@@ -3,6 +3,7 @@
 //! Both ways in one shape. What an owner leaves out is as the preset says, or as a plain server has it. An
 //! answer leaves out what both agree on, so that an answer sent back changes nothing.
 
+use proto_shared::HoldBack;
 use proto_shared::backend::{self, Backend, LeavingClients, MaxTokensField, ReasoningReplay};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -37,6 +38,15 @@ pub struct BackendFields {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<LeavingClientsPolicy>)]
     leaving_clients: Option<LeavingClients>,
+    /// Most requests a minute, in each gateway; further ones go to others that serve the model, or are refused
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(minimum = 1, maximum = 10_000_000)]
+    requests_per_minute: Option<u32>,
+    /// When requests wait in the gateway because its servers have too much to do: `auto`, when servers of one's own say
+    /// so; `always`, also when their time to the first byte shows it, and at hosted ones; `never`
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<HoldBackMode>)]
+    hold_back: Option<HoldBack>,
     #[serde(skip_serializing_if = "Option::is_none")]
     chat_traits: Option<ChatTraits>,
 }
@@ -100,6 +110,15 @@ enum LeavingClientsPolicy {
 
 #[derive(ToSchema)]
 #[schema(rename_all = "snake_case")]
+#[expect(dead_code, reason = "a schema; values are `HoldBack`")]
+enum HoldBackMode {
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(ToSchema)]
+#[schema(rename_all = "snake_case")]
 #[expect(dead_code, reason = "a schema; values are `ReasoningReplay`")]
 enum ReasoningReplayMode {
     Auto,
@@ -131,6 +150,8 @@ impl BackendFields {
             num_concurrent_requests: self.num_concurrent_requests.unwrap_or(base.num_concurrent_requests),
             stream_comment_interval_ms: self.stream_comment_interval_ms,
             leaving_clients: self.leaving_clients.unwrap_or(base.leaving_clients),
+            requests_per_minute: self.requests_per_minute.or(base.requests_per_minute),
+            hold_back: self.hold_back.unwrap_or(base.hold_back),
             chat: self.chat_traits.unwrap_or_default().over(base.chat),
         })
     }
@@ -155,6 +176,8 @@ impl BackendFields {
             ),
             stream_comment_interval_ms: backend.stream_comment_interval_ms,
             leaving_clients: unusual(backend.leaving_clients, &plain.leaving_clients, &base.leaving_clients),
+            requests_per_minute: backend.requests_per_minute,
+            hold_back: unusual(backend.hold_back, &plain.hold_back, &base.hold_back),
             chat_traits: (traits != ChatTraits::default()).then_some(traits),
         }
     }
@@ -247,6 +270,7 @@ mod tests {
             (presets::find("gemini"), json!({"num_concurrent_requests": 16})),
             (presets::find("gemini"), unlike_gemini),
             (None, json!({"stream_comment_interval_ms": 15_000, "leaving_clients": "drain"})),
+            (None, json!({"requests_per_minute": 60, "hold_back": "never"})),
             (presets::find("openai"), json!({"backend_format": "OPENAI_CHAT", "pinned_model": "m"})),
         ] {
             let backend = read(given).accept(preset).unwrap();

@@ -56,6 +56,7 @@ fn in_workspace(workspace: &str, name: &str, entity: Option<&str>) -> VirtualRou
         local_only: false,
         resume: ResumeWish::Off,
         stream_comment_interval_ms: None,
+        limits: None,
     }
 }
 
