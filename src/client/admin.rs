@@ -3,13 +3,20 @@
 use serde_json::Value;
 
 use super::error::ClientError;
+use super::explained;
 use super::http::{ADMIN, Http, encoded};
 use super::output;
 use crate::cli::{ExplainArgs, Output, RoutesArgs};
 
 pub async fn explain(args: ExplainArgs) -> Result<(), ClientError> {
     let http = Http::new(&args.view.admin.admin_url, ADMIN, None)?;
-    let mut path = format!("/explain?path={}", encoded(&args.path));
+    if !args.target.contains('/') {
+        let answer = http.get(&format!("/explain?request={}", encoded(&args.target))).await?;
+        return output::show(args.view.output, &answer, || {
+            output::push(&explained::accounts(&answer, output::columns()))
+        });
+    }
+    let mut path = format!("/explain?path={}", encoded(&args.target));
     if let Some(model) = &args.model {
         path.push_str(&format!("&model={}", encoded(model)));
     }

@@ -10,6 +10,7 @@ pub mod chat;
 mod completions;
 pub mod deployment;
 pub mod error;
+mod explained;
 mod file;
 mod fileset;
 pub mod http;

@@ -66,11 +66,13 @@ pub struct Admin {
 #[command(after_help = "\
 Examples:
   nimgate explain /v1/chat/completions --model tiny
+  nimgate explain req_0123abcd0000000042        # the x-request-id of an answer, or id of the access log
   nimgate explain /apis/inference-gateway/v2/workspaces/default/provider/build/-/v1/models")]
 pub struct ExplainArgs {
-    /// Path of the request, with its query if it has one
-    pub path: String,
-    /// The model its body would name
+    /// Path that a request would have, or the id of one that is under way or ended lately
+    #[arg(value_name = "PATH|ID")]
+    pub target: String,
+    /// With a path: the model its body would name
     #[arg(long, value_name = "MODEL")]
     pub model: Option<String>,
     #[command(flatten)]

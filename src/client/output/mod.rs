@@ -49,6 +49,12 @@ pub fn show<T: Serialize + ?Sized>(
     push(&if terminal() { plain(&text) } else { text })
 }
 
+/// How long a line may be: what goes elsewhere than to a terminal is never cut.
+pub fn columns() -> usize {
+    let shown = if terminal() { console::Term::stdout().size_checked() } else { None };
+    shown.map_or(usize::MAX, |(_, columns)| usize::from(columns))
+}
+
 /// Text of others without what a terminal would act on.
 pub fn plain(text: &str) -> String {
     let kept = |c: &char| !c.is_control() || matches!(c, '\n' | '\t');

@@ -2,9 +2,9 @@
 //!
 //! On a terminal wide cells are cut so that a row is one line. What goes elsewhere is never cut.
 
-use console::{Term, measure_text_width, truncate_str};
+use console::{measure_text_width, truncate_str};
 
-use super::{line, push, terminal};
+use super::{columns, line, push};
 use crate::client::error::ClientError;
 
 /// A column that is cut keeps at least this much.
@@ -25,8 +25,7 @@ impl Table {
     }
 
     pub fn print(&self) -> Result<(), ClientError> {
-        let shown = if terminal() { Term::stdout().size_checked() } else { None };
-        push(&self.text(shown.map_or(usize::MAX, |(_, columns)| usize::from(columns))))
+        push(&self.text(columns()))
     }
 
     /// With lines of at most so many columns.
