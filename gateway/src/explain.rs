@@ -7,12 +7,13 @@ use serde::Serialize;
 
 use crate::balance::Standing;
 use crate::dialect::Operation;
+use crate::resume::Resume;
 use crate::route::tail::forwardable;
 use crate::route::{
     ModelEntry, ModelQuery, Provider, Replica, RouteTable, Target, parse_target, resolve_model,
     resolve_provider,
 };
-use crate::upstream::Seen;
+use crate::upstream::{Load, Seen};
 use crate::uptime::now_ms;
 
 #[derive(Debug, Serialize)]
@@ -25,6 +26,9 @@ pub struct Explanation {
     /// Who of the candidates gets a request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// What that goes by.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compares: Option<&'static str>,
     /// Where its streams go on when their server dies: `promised` by its owner, or `where known`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub resume: Option<&'static str>,
@@ -44,6 +48,15 @@ pub struct ExplainedCandidate {
     pub url: String,
     /// The best that one of its addresses has.
     pub standing: Option<Standing>,
+    /// Its share, with weights; zero gets nothing.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight: Option<u32>,
+    /// Its place, with priorities: the lowest of those that are open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tier: Option<u32>,
+    /// Why streams don't go on from or to it, though the model wants that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub does_not_go_on: Option<&'static str>,
     /// All addresses, when there are several or something is known of the one.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub replicas: Vec<ExplainedReplica>,
@@ -65,6 +78,11 @@ pub struct ExplainedBoundary {
 #[derive(Debug, Serialize)]
 pub struct ExplainedReplica {
     pub url: String,
+    /// Requests that are there or wait, and the one that would come.
+    pub queue: u64,
+    /// That times the square of the time to the first byte, in s²; absent: the time is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cost: Option<f64>,
     #[serde(flatten)]
     pub seen: Seen,
 }
@@ -84,6 +102,7 @@ pub fn explain(table: &RouteTable, path: &str, model: Option<&str>) -> Explanati
         workspace: None,
         model: None,
         strategy: None,
+        compares: None,
         resume: None,
         candidates: Vec::new(),
         local_only: None,
@@ -154,6 +173,7 @@ fn explain_model(
     let entry: std::sync::Arc<ModelEntry> = resolve_model(table, workspace, query)?;
     out.model = Some(entry.public_id.to_string());
     out.strategy = Some(entry.plan.strategy());
+    out.compares = Some(compares(entry.plan.strategy()));
     out.resume = entry.resume.label();
     out.local_only = entry
         .local_only
@@ -162,9 +182,45 @@ fn explain_model(
     out.candidates = entry
         .candidates
         .iter()
-        .map(|c| candidate(&c.provider, &tail, serde_json::from_slice(&c.served_json).ok()))
+        .enumerate()
+        .map(|(place, c)| {
+            let known = candidate(&c.provider, &tail, serde_json::from_slice(&c.served_json).ok());
+            let does_not_go_on = c.provider.does_not_go_on().filter(|_| entry.resume != Resume::Off);
+            let share = entry.plan.share(place);
+            let (weight, tier) = match entry.plan.strategy() {
+                Strategy::Weighted => (share.map(|(weight, _)| weight), None),
+                Strategy::Priority => (None, share.map(|(_, tier)| tier)),
+                Strategy::LeastBusy | Strategy::RoundRobin | Strategy::PrefixAffinity => (None, None),
+            };
+            ExplainedCandidate { does_not_go_on, weight, tier, ..known }
+        })
         .collect();
     Ok(())
+}
+
+/// What a strategy goes by, of those who stand best.
+fn compares(strategy: Strategy) -> &'static str {
+    match strategy {
+        Strategy::LeastBusy => {
+            "of two at random, the lower cost; the shorter queue, where a cost is not known"
+        }
+        Strategy::RoundRobin => "each in turn",
+        Strategy::Weighted => "the share of weights that the request's key falls to; then cost",
+        Strategy::Priority => "the lowest tier that has room; then cost",
+        Strategy::PrefixAffinity => {
+            "where the beginning of the prompt belongs, unless that has a quarter more to do than the mean"
+        }
+    }
+}
+
+fn replica_at(url: String, load: &Load, now_ms: u64) -> ExplainedReplica {
+    let work = load.work(now_ms);
+    ExplainedReplica {
+        url,
+        queue: u64::try_from(work.queue()).unwrap_or(u64::MAX),
+        cost: work.cost().map(|us2| us2 as f64 / 1e12),
+        seen: load.seen(now_ms),
+    }
 }
 
 fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> ExplainedCandidate {
@@ -176,15 +232,19 @@ fn candidate(provider: &Provider, tail: &str, served_model: Option<String>) -> E
         let scheme = if url.is_https() { "https" } else { "http" };
         format!("{scheme}://{}{}", url.authority(), url.join(tail))
     };
-    let replicas = provider
-        .replicas
-        .iter()
-        .map(|replica| ExplainedReplica { url: at(replica.url()), seen: replica.endpoint.load.seen(now_ms) });
-    let is_known = provider.replicas.iter().any(|r| r.endpoint.load.seen(now_ms).watched.is_known());
+    let replicas =
+        provider.replicas.iter().map(|replica| replica_at(at(replica.url()), &replica.endpoint.load, now_ms));
+    let is_known = provider.replicas.iter().any(|r| {
+        let seen = r.endpoint.load.seen(now_ms);
+        seen.watched.is_known() || seen.first_byte_ms.is_some()
+    });
     ExplainedCandidate {
         provider: provider.label.to_string(),
         url: at(provider.replicas.first().map_or(&provider.host_url, Replica::url)),
         standing: provider.replicas.iter().map(|r| r.endpoint.load.standing(now_ms)).min(),
+        weight: None,
+        tier: None,
+        does_not_go_on: None,
         replicas: if provider.replicas.len() > 1 || is_known { replicas.collect() } else { Vec::new() },
         translated_into: translated.is_some().then_some("chat completions"),
         served_model: served_model.or_else(|| provider.pinned.as_ref().map(|pinned| pinned.name.to_string())),

@@ -19,6 +19,7 @@ fn account(request: &Value, columns: usize) -> String {
         ("request", Some(text(&request["id"]))),
         ("state", Some(state(request))),
         ("route", request["route"].as_str().map(|route| routed(request, route))),
+        ("resume", request["resume"].as_str().map(line)),
         ("answer", answer(request)),
         ("tokens", tokens(request)),
         ("stopped", request["stopped"].as_str().map(line)),

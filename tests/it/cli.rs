@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use http::Method;
+use integration_tests::client::{chat_body, request, send};
 use integration_tests::{Ended, Home, Process, eventually, in_ci, within};
 use nim_sim::{Sim, SimOptions};
 
@@ -107,6 +109,16 @@ async fn from_a_secret_to_a_chat_with_the_commands_alone() {
     let explain = ["explain", "/v1/chat/completions", "--model", "sim-echo-8b", "--admin-url", &admin];
     let explained = home.run(explain).await.expect_done();
     assert!(explained.stdout.contains("sim"), "{}", explained.stdout);
+
+    let asked =
+        request(Method::POST, "/v1/chat/completions", Some(&chat_body("sim-echo-8b", "good evening")));
+    let reply = send(gateway.address, asked).await.unwrap();
+    let id = reply.header("x-request-id").unwrap();
+    let told = home.run(["explain", id, "--admin-url", &admin]).await.expect_done().stdout;
+    assert!(told.contains("default/sim") && told.contains("answered") && told.contains("tokens"), "{told}");
+    assert!(!told.contains("evening") && !told.contains("sim-key"), "{told}");
+    let other = home.run(["explain", "req_000000000000000001", "--admin-url", &admin]).await;
+    assert!(other.code == Some(1) && other.stderr.contains("ask the admin listeners"), "{}", other.stderr);
 }
 
 #[tokio::test]

@@ -94,6 +94,11 @@ impl Plan {
         self.arms.get(arm).map(|arm| arm.candidates.clone()).unwrap_or_default()
     }
 
+    /// The weight of an arm, and its tier.
+    pub fn share(&self, arm: usize) -> Option<(u32, u32)> {
+        self.arms.get(arm).map(|arm| (arm.weight, arm.tier))
+    }
+
     pub fn strategy(&self) -> Strategy {
         self.strategy
     }

@@ -46,11 +46,22 @@ pub(super) fn least_busy(from: &Set, fleet: &impl Fleet, random: impl FnOnce() -
 /// look better than a fast one that has much to do and room for more. Where a speed is not known, it is taken to be
 /// the other's: a new address gets its share, and not everything at once.
 fn is_less_busy(one: Work, other: Work) -> bool {
-    let queue = |work: Work| u128::from(work.in_flight) + u128::from(work.waiting) + 1;
-    let square = |us: u32| u128::from(us.max(FIRST_BYTE_LEAST_US)).pow(2);
-    match (one.first_byte_us, other.first_byte_us) {
-        (Some(fast), Some(slow)) => queue(one) * square(fast) < queue(other) * square(slow),
-        _ => queue(one) < queue(other),
+    match (one.cost(), other.cost()) {
+        (Some(one), Some(other)) => one < other,
+        _ => one.queue() < other.queue(),
+    }
+}
+
+impl Work {
+    /// Requests before whom a new one would be answered, and itself.
+    pub fn queue(self) -> u128 {
+        u128::from(self.in_flight) + u128::from(self.waiting) + 1
+    }
+
+    /// The queue times the square of the time to the first byte, in µs².
+    pub fn cost(self) -> Option<u128> {
+        let us = u128::from(self.first_byte_us?.max(FIRST_BYTE_LEAST_US));
+        Some(self.queue() * us.pow(2))
     }
 }
 

@@ -99,6 +99,8 @@ pub async fn forward(
     let retries = Retries { own: choice.retries(), all: &app.endpoints.retries };
     retries.came(now_ms());
     let resume = Resumption::of(forward, choice);
+    context.resumes(resume.as_ref());
+    let resume = resume.and_then(Result::ok);
     let silence = Silence::of(forward, choice);
     let mut errand = Errand { app, down, asks: forward, context, retries, resume, silence };
     let served = errand.serve_admitted(choice).await;

@@ -13,7 +13,7 @@ use super::up::ReplyParts;
 use crate::dialect::Operation;
 use crate::refusal::Refusal;
 use crate::resume::{
-    AtCut, CONTINUATIONS_MAX, Misfit, REQUEST_BYTES_MAX, Resumable, ResumableStream, Resume,
+    AtCut, CONTINUATIONS_MAX, Misfit, REQUEST_BYTES_MAX, Resumable, ResumableStream, Resume, Unfit,
 };
 use crate::route::Replica;
 use crate::watch::Continues;
@@ -45,23 +45,32 @@ enum Stage {
 }
 
 impl Resumption {
-    /// `None`: the model says nothing of it, or the request is none that can go on elsewhere.
-    pub fn of(forward: &Forward<'_>, choice: &Choice) -> Option<Self> {
-        let (Choice::Model(entry), Body::Json(question, _)) = (choice, &forward.body) else { return None };
-        let asks = entry.resume != Resume::Off && forward.operation == Operation::ChatCompletions;
-        if !asks || question.len() > REQUEST_BYTES_MAX {
-            return None;
+    /// `None`: the model says nothing of it. Or why the request is none that can go on elsewhere.
+    pub fn of(forward: &Forward<'_>, choice: &Choice) -> Option<Result<Self, Unfit>> {
+        match choice {
+            Choice::Model(entry) if entry.resume != Resume::Off => Some(Self::under(entry.resume, forward)),
+            Choice::Model(_) | Choice::Provider(_) => None,
+        }
+    }
+
+    fn under(policy: Resume, forward: &Forward<'_>) -> Result<Self, Unfit> {
+        let Body::Json(question, _) = &forward.body else { return Err(Unfit::Path) };
+        if forward.operation != Operation::ChatCompletions {
+            return Err(Unfit::Path);
+        }
+        if question.len() > REQUEST_BYTES_MAX {
+            return Err(Unfit::TooLong);
         }
         let resumable = Resumable::of(question)?;
         let stream = ResumableStream::new(resumable.wants_usage);
-        Some(Self {
+        Ok(Self {
             question: (*question).clone(),
             resumable,
             stream,
             stage: Stage::Asked,
             served: None,
             continuations: 0,
-            policy: entry.resume,
+            policy,
             has_text: false,
         })
     }
@@ -71,10 +80,7 @@ impl Resumption {
     pub fn admits(&self, candidate: Candidate<'_>) -> bool {
         let provider = candidate.provider;
         let is_same = !self.has_gone_on() || self.served.as_ref() == candidate.served;
-        is_same
-            && (provider.local || provider.replay_safe)
-            && !provider.backend.uses_reasoning_parser
-            && Resumable::admits_extra(provider.extra_body.as_ref())
+        is_same && provider.does_not_go_on().is_none()
     }
 
     /// Whether the answer may go on at this address of a candidate. It may begin at any.

@@ -63,6 +63,9 @@ pub struct Shown {
     /// Whether a key of the request (session, user or prompt) was part of the choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by_key: Option<bool>,
+    /// Whether its stream can go on elsewhere, or why not; absent: its model does not want that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resume: Option<String>,
     pub attempts: Vec<ShownAttempt>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub waits: Vec<ShownWait>,
@@ -158,6 +161,11 @@ fn is_zero<N: Default + PartialEq>(n: &N) -> bool {
     *n == N::default()
 }
 
+/// Two looks at the same request show the same.
+fn to_ms(at: OffsetDateTime) -> OffsetDateTime {
+    at.replace_millisecond(at.millisecond()).unwrap_or(at)
+}
+
 /// To the microsecond.
 fn ms(took: Duration) -> f64 {
     took.as_micros() as f64 / 1e3
@@ -176,12 +184,16 @@ impl Shown {
         Self {
             id: account.id.as_str().to_owned(),
             state: if is_under_way { "under way" } else { "ended" },
-            started: started.format(&Rfc3339).unwrap_or_default(),
+            started: to_ms(started).format(&Rfc3339).unwrap_or_default(),
             duration_ms: ms(duration),
             route: trace.route.map(|route| route.label()),
             model: trace.model.as_deref().map(str::to_owned),
             strategy: trace.strategy.map(|(strategy, _)| strategy),
             by_key: trace.strategy.map(|(_, by_key)| by_key),
+            resume: trace.resume.map(|resume| match resume {
+                Ok(()) => "its stream can go on elsewhere".to_owned(),
+                Err(unfit) => format!("not possible: {unfit}"),
+            }),
             attempts: trace.attempts.iter().map(|tried| ShownAttempt::of(tried, is_under_way)).collect(),
             waits: detour.waits.iter().map(ShownWait::of).collect(),
             left_out: detour.left_out.iter().map(ShownLeftOut::of).collect(),

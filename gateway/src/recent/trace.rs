@@ -11,6 +11,7 @@ use smallvec::SmallVec;
 
 use crate::balance::{Standing, Work};
 use crate::metrics::RouteKind;
+use crate::resume::Unfit;
 use crate::upstream::Spot;
 
 /// Attempts, waits and exclusions that are noted of each request; of a fleet, so many addresses.
@@ -23,6 +24,8 @@ pub struct Trace {
     pub model: Option<Arc<str>>,
     /// Who chose, and whether by a key of the request.
     pub strategy: Option<(Strategy, bool)>,
+    /// Whether its stream can go on elsewhere, where its model wants that.
+    pub resume: Option<Result<(), Unfit>>,
     pub attempts: SmallVec<[Tried; 1]>,
     /// Only of requests that did not go straight.
     pub detour: Option<Box<Detour>>,

@@ -28,7 +28,7 @@ mod fit;
 mod request;
 mod stream;
 
-pub use request::Resumable;
+pub use request::{Resumable, Unfit};
 pub use stream::{AtCut, ResumableStream, SoFar};
 
 /// The longest text that is kept to go on from.

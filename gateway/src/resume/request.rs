@@ -7,6 +7,7 @@ use bytes::{BufMut, Bytes, BytesMut};
 use serde::Deserialize;
 use smallvec::SmallVec;
 
+use super::REQUEST_BYTES_MAX;
 use super::chunk::{each_member, is_null, text};
 use super::stream::SoFar;
 use crate::body::{ExtraBody, Member};
@@ -24,6 +25,27 @@ pub struct Resumable {
     /// Limits on the answer's tokens.
     limits: SmallVec<[(Range<usize>, u64); 2]>,
     pub wants_usage: bool,
+}
+
+/// Why an answer can't go on elsewhere. Nothing of the request is repeated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    #[error("its path is not that of chat completions")]
+    Path,
+    #[error("its body is longer than {REQUEST_BYTES_MAX} bytes")]
+    TooLong,
+    #[error("its body can't be read, or says something twice")]
+    Unreadable,
+    #[error("it does not ask for a stream")]
+    NoStream,
+    #[error("its last message is not one to be answered")]
+    NoQuestion,
+    #[error(
+        "it has a member of which it is not known what it does to the rest of an answer, such as tools, stop or response_format"
+    )]
+    Member,
+    #[error("it asks for what can't be continued, such as several choices, penalties or log probabilities")]
+    Value,
 }
 
 /// What a member may say in a request that can go on elsewhere. All may be null.
@@ -57,36 +79,46 @@ fn rule(name: &str) -> Option<Rule> {
 }
 
 impl Resumable {
-    /// `None` for a request of which it is not known that its answer can go on elsewhere.
-    pub fn of(body: &[u8]) -> Option<Self> {
-        let open = body.iter().position(|byte| *byte == b'{')? + 1;
+    /// Or why it is not known of a request that its answer can go on elsewhere.
+    pub fn of(body: &[u8]) -> Result<Self, Unfit> {
+        let open = body.iter().position(|byte| *byte == b'{').ok_or(Unfit::Unreadable)? + 1;
         let mut found = Self { open, messages_end: 0, limits: SmallVec::new(), wants_usage: false };
-        let (mut known, mut streams) = (true, false);
+        let (mut known, mut streams) = (Ok(()), false);
         each_member(body, 0..body.len(), |name, member| {
             streams |= name == "stream" && text(body, &member) == "true";
-            known &= is_null(body, &member) || found.admits(name, body, member).is_some();
-        })?;
-        (known && streams && found.messages_end > 0).then_some(found)
+            if known.is_ok() && !is_null(body, &member) {
+                known = found.admits(name, body, member);
+            }
+        })
+        .ok_or(Unfit::Unreadable)?;
+        known?;
+        match () {
+            () if !streams => Err(Unfit::NoStream),
+            () if found.messages_end == 0 => Err(Unfit::NoQuestion),
+            () => Ok(found),
+        }
     }
 
-    fn admits(&mut self, name: &str, body: &[u8], member: Member) -> Option<()> {
+    fn admits(&mut self, name: &str, body: &[u8], member: Member) -> Result<(), Unfit> {
         let value = text(body, &member);
-        match rule(name)? {
-            Rule::Any => Some(()),
-            Rule::Only(one) => (value == one).then_some(()),
-            Rule::Zero => value.parse::<f64>().is_ok_and(|number| number == 0.0).then_some(()),
+        let is_admitted = match rule(name).ok_or(Unfit::Member)? {
+            Rule::Any => true,
+            Rule::Only("true") if value != "true" => return Err(Unfit::NoStream),
+            Rule::Only(one) => value == one,
+            Rule::Zero => value.parse::<f64>().is_ok_and(|number| number == 0.0),
             Rule::Limit => {
-                let limit = value.parse().ok()?;
+                let limit = value.parse().map_err(|_| Unfit::Value)?;
                 self.limits.push((member.value, limit));
-                Some(())
+                true
             }
+            Rule::Messages if !ends_with_a_question(value) => return Err(Unfit::NoQuestion),
             Rule::Messages => {
-                self.messages_end =
-                    ends_with_a_question(value).then(|| member.value.end.saturating_sub(1))?;
-                Some(())
+                self.messages_end = member.value.end.saturating_sub(1);
+                true
             }
-            Rule::StreamOptions => self.read_stream_options(body, member.value),
-        }
+            Rule::StreamOptions => self.read_stream_options(body, member.value).is_some(),
+        };
+        if is_admitted { Ok(()) } else { Err(Unfit::Value) }
     }
 
     fn read_stream_options(&mut self, body: &[u8], options: Range<usize>) -> Option<()> {

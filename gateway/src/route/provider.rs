@@ -18,6 +18,7 @@ use crate::balance::{Arm, Plan, REPLICAS_MAX};
 use crate::body::{ExtraBody, ModelRewrite};
 use crate::limit::{Hold, RetryBudget};
 use crate::metrics::{ModelTokens, ProviderMetrics};
+use crate::resume::Resumable;
 use crate::upstream::endpoint::{Endpoint, Endpoints};
 use crate::upstream::quota::Quota;
 
@@ -172,6 +173,20 @@ impl Provider {
     /// Whether Responses requests are translated for it.
     pub fn translates_responses(&self) -> bool {
         self.backend.format == BackendFormat::OpenaiChat
+    }
+
+    /// Why none of its answers goes on elsewhere, or elsewhere's here.
+    pub fn does_not_go_on(&self) -> Option<&'static str> {
+        match () {
+            () if !self.local && !self.replay_safe => {
+                Some("asking it twice may be billed: it is hosted, and not marked replay: safe")
+            }
+            () if self.backend.uses_reasoning_parser => Some("reasoning of its answers is moved"),
+            () if !Resumable::admits_extra(self.extra_body.as_ref()) => Some(
+                "it adds members to requests of which it is not known what they do to the rest of an answer",
+            ),
+            () => None,
+        }
     }
 
     /// Whether this provider sets the header itself, so that a client's is dropped.

@@ -180,3 +180,43 @@ async fn what_is_not_kept_any_more_is_said_to_be_and_where_else_to_look() {
     let ready = ask_admin(&world, "/health/ready").await.json();
     assert!(own.starts_with(ready["request_ids"].as_str().unwrap()));
 }
+
+#[tokio::test]
+async fn a_request_that_can_not_go_on_elsewhere_is_told_why_where_its_model_wants_that() {
+    let upstream = Scripted::obliging().await;
+    let routes = Routes::usual(&upstream.url(), "m1").but(|model| model.resume = true);
+    let world = World::start(routes).await;
+    let with_tools = CHAT_BODY.replace("\"model\"", "\"stream\":true,\"tools\":[],\"model\"");
+    for (id, body, word) in [
+        ("can", STREAM_BODY, "can go on"),
+        ("can-not", with_tools.as_str(), "a member of which it is not known"),
+    ] {
+        world.ask(Ask::post("/v1/chat/completions", body).header("x-request-id", id)).await;
+        let told = told(&world, id, has_ended).await;
+        assert!(told["resume"].as_str().unwrap().contains(word), "{told}");
+    }
+}
+
+#[tokio::test]
+async fn where_a_request_would_go_is_told_with_the_numbers_that_are_compared() {
+    let (one, two) = (Scripted::obliging().await, Scripted::obliging().await);
+    let routes = Routes::new()
+        .provider_with("p1", &one.url(), |provider| provider.local = true)
+        .provider_with("p2", &two.url(), |provider| provider.local = false)
+        .model("m1", "m1", &["p1", "p2"])
+        .but(|model| {
+            (model.resume, model.routing.strategy) = (true, proto_shared::routing::Strategy::Priority)
+        });
+    let world = World::start(routes).await;
+    assert_eq!(world.post("/v1/chat/completions", CHAT_BODY).await.status, 200);
+    world.settled().await;
+    let told = ask_admin(&world, "/explain?path=/v1/chat/completions&model=m1").await.json();
+    assert!(told["compares"].as_str().unwrap().contains("lowest tier"), "{told}");
+    let (first, second) = (&told["candidates"][0], &told["candidates"][1]);
+    assert_eq!((&first["tier"], &second["tier"]), (&0.into(), &1.into()));
+    assert_eq!((first.get("weight"), first.get("does_not_go_on")), (None, None));
+    assert!(second["does_not_go_on"].as_str().unwrap().contains("replay: safe"), "{second}");
+    let address = &first["replicas"][0];
+    assert_eq!(address["queue"], 1, "{address}");
+    assert!(address["cost"].as_f64().is_some_and(|cost| cost > 0.0) && address["first_byte_ms"].is_number());
+}

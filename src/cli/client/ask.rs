@@ -66,7 +66,7 @@ pub struct Admin {
 #[command(after_help = "\
 Examples:
   nimgate explain /v1/chat/completions --model tiny
-  nimgate explain req_0123abcd0000000042        # the x-request-id of an answer, or id of the access log
+  nimgate explain req_0123abcd0000000042        # an answer's x-request-id, an id of the access log
   nimgate explain /apis/inference-gateway/v2/workspaces/default/provider/build/-/v1/models")]
 pub struct ExplainArgs {
     /// Path that a request would have, or the id of one that is under way or ended lately

@@ -87,7 +87,7 @@ pub enum ClientCommand {
     Chat(ChatArgs),
     /// Is it running, and what does it serve?
     Status(StatusArgs),
-    /// Where would a request go, and why?
+    /// Where would a request go, and what became of one that ran?
     Explain(ExplainArgs),
     /// The gateway's routing table.
     Routes(RoutesArgs),

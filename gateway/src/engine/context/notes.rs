@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use super::RequestContext;
 use crate::engine::choice::Choice;
+use crate::engine::resumption::Resumption;
 use crate::metrics::{Outcome, RouteKind};
 use crate::recent::{Account, AttemptEnd, Link, Look, NOTED_MAX, SeenThen, Trace};
+use crate::resume::Unfit;
 use crate::upstream::Spot;
 use crate::uptime::now_ms;
 
@@ -19,6 +21,11 @@ impl RequestContext {
         if let Choice::Model(entry) = choice {
             self.trace.model = Some(Arc::clone(&entry.public_id));
         }
+    }
+
+    /// Whether its stream can go on elsewhere, where its model wants that.
+    pub fn resumes(&mut self, resume: Option<&Result<Resumption, Unfit>>) {
+        self.trace.resume = resume.map(|resume| resume.as_ref().map(|_| ()).map_err(|unfit| *unfit));
     }
 
     /// It waits for a place in a provider's line.

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::*;
 use crate::body::ExtraBody;
-use crate::resume::SoFar;
+use crate::resume::{SoFar, Unfit};
 
 #[test]
 fn plain_chat_streams_can_go_on() {
@@ -14,7 +14,7 @@ fn plain_chat_streams_can_go_on() {
         json!({ "n": 1, "logprobs": false, "frequency_penalty": 0.0, "tools": null, "stop": null }),
         json!({ "stream_options": { "include_usage": true, "continuous_usage_stats": true } }),
     ] {
-        assert!(Resumable::of(&question(more.clone())).is_some(), "{more}");
+        assert!(Resumable::of(&question(more.clone())).is_ok(), "{more}");
     }
 }
 
@@ -43,7 +43,7 @@ fn all_else_can_not() {
         json!({ "messages": "hi" }),
         json!({ "messages": [{ "role": "assistant", "content": "I" }] }),
     ] {
-        assert_eq!(Resumable::of(&question(more.clone())), None, "{more}");
+        assert!(Resumable::of(&question(more.clone())).is_err(), "{more}");
     }
     for body in [
         "",
@@ -52,10 +52,10 @@ fn all_else_can_not() {
         r#"{"messages":[{"role":"user"}]}"#,
         r#"{"stream":true,"stream":true,"messages":[{"role":"user"}]}"#,
     ] {
-        assert_eq!(Resumable::of(body.as_bytes()), None, "{body}");
+        assert!(Resumable::of(body.as_bytes()).is_err(), "{body}");
     }
     let many: Vec<String> = (0..100_000).map(|n| format!("\"a{n}\":null")).collect();
-    assert_eq!(Resumable::of(format!("{{{}}}", many.join(",")).as_bytes()), None);
+    assert!(Resumable::of(format!("{{{}}}", many.join(",")).as_bytes()).is_err());
 }
 
 #[test]
@@ -86,4 +86,18 @@ fn the_rest_is_asked_for_in_the_bytes_of_the_question() {
     );
     assert_eq!(rest("", 0), Some(body.clone()));
     assert_eq!(rest("x", 10), None);
+}
+
+#[test]
+fn a_request_that_can_not_go_on_elsewhere_says_why() {
+    for (more, why) in [
+        (json!({ "stream": false }), Unfit::NoStream),
+        (json!({ "tools": [] }), Unfit::Member),
+        (json!({ "n": 2 }), Unfit::Value),
+        (json!({ "max_tokens": "many" }), Unfit::Value),
+        (json!({ "messages": [] }), Unfit::NoQuestion),
+    ] {
+        assert_eq!(Resumable::of(&question(more.clone())), Err(why), "{more}");
+    }
+    assert_eq!(Resumable::of(b"[]"), Err(Unfit::Unreadable));
 }
