@@ -346,6 +346,54 @@ async fn who_flaps_is_no_news() {
     assert_eq!(world.registry.reports().len(), reports);
 }
 
+/// Is ready, and does not come to an end of what its API is, after so many bytes.
+async fn endless(bytes: usize) -> Scripted {
+    Scripted::start(move |mut line| async move {
+        while let Some(heard) = line.request().await {
+            if heard.target() != "/openapi.json" {
+                line.write(json_reply("{}")).await;
+                continue;
+            }
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 99999999\r\n\r\n";
+            line.write(head).await;
+            line.write(" ".repeat(bytes)).await;
+            return line.hang().await;
+        }
+    })
+    .await
+}
+
+async fn to_learn(one: &Scripted, other: &Scripted) -> World {
+    let routes = watched(&[&one.url(), &other.url()]).but(|model| model.resume_where_known = true);
+    World::limited(routes, |limits| {
+        quick(limits);
+        limits.watch.schema_bytes_max = 256 * 1024;
+    })
+    .await
+}
+
+#[tokio::test]
+async fn who_never_says_what_it_can_do_delays_no_probe_and_no_request() {
+    let (mute, other) = (endless(0).await, endless(0).await);
+    let world = to_learn(&mute, &other).await;
+    eventually("it is asked", || asked(&mute, "/openapi.json") == 1).await;
+    let before = asked(&mute, "/v1/health/ready");
+    eventually("it is probed on", || asked(&mute, "/v1/health/ready") > before + 9).await;
+    ask_often(&world).await;
+    assert_eq!(asked(&mute, "/openapi.json"), 1, "it is still waited for");
+    assert_eq!(shown(&world).await[0].get("continues"), None);
+}
+
+#[tokio::test]
+async fn of_what_a_server_says_of_its_api_no_more_is_read_than_the_limit() {
+    let (endless, other) = (endless(512 * 1024).await, endless(0).await);
+    let world = to_learn(&endless, &other).await;
+    eventually("it was left, and is asked again", || asked(&endless, "/openapi.json") > 1).await;
+    until_shown(&world, "it is up", |shown| shown[0]["state"] == "up").await;
+    assert_eq!(shown(&world).await[0].get("continues"), None);
+}
+
 /// Answers these paths, and says of others that they are not there.
 async fn mute_but(paths: &'static [&'static str]) -> Scripted {
     Scripted::start(move |mut line| async move {
