@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use gateway::Names;
 use parking_lot::Mutex;
+use proto_shared::snapshot::Watch;
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::harness::failing::{good, good_answer};
@@ -80,6 +81,31 @@ async fn the_first_request_after_a_server_moved_finds_it() {
     let reply = chat(&world).await;
     assert_eq!((reply.status, &*reply.text()), (200, "2"));
     world.settled().await;
+}
+
+#[tokio::test]
+async fn probes_find_a_server_that_moved_before_any_request_does() {
+    let [here, there] = two_places().await;
+    let (old, new) = (answering(here, "{}"), there.local_addr().unwrap());
+    let book = Book::default();
+    book.says(&[old.address]);
+    let routes = Routes::usual_with(&format!("http://moves.test:{}", new.port()), "x/y", |provider| {
+        provider.watch = Some(Watch::default());
+    });
+    let world = World::start_with(routes, |config| {
+        config.names = book.names();
+        config.limits.watch.lone_interval = Duration::from_millis(10);
+        config.limits.watch.doubt_interval = Duration::from_millis(10);
+        config.limits.watch.table_interval = Duration::from_millis(10);
+    })
+    .await;
+    old.heard_requests(3).await;
+    old.end().await;
+    let new = answering(there, "{}");
+    book.says(&[new.address]);
+    let heard = new.heard_requests(3).await;
+    assert!(heard.iter().all(|heard| heard.target() == "/v1/health/ready"));
+    drop(world);
 }
 
 #[tokio::test]
