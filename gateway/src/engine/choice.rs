@@ -10,6 +10,7 @@ use super::down::RequestView;
 use super::plan::Body;
 use crate::balance::{Key, Plan, SESSION_HEADER};
 use crate::body::ModelRewrite;
+use crate::dialect::Operation;
 use crate::limit::{Hold, RetryBudget};
 use crate::metrics::ModelTokens;
 use crate::refusal::Refusal;
@@ -138,6 +139,19 @@ impl Choice {
         match self {
             Self::Provider(provider) => provider.translates_responses(),
             Self::Model(entry) => entry.candidates.iter().any(|c| c.provider.translates_responses()),
+        }
+    }
+
+    /// Whether one of them gets a body made anew, which is held beside the one that came.
+    pub fn copies(&self, operation: Operation<'_>) -> bool {
+        let copies = |provider: &Provider| match operation {
+            Operation::Response { .. } => provider.translates_responses(),
+            Operation::ChatCompletions => provider.backend.uses_reasoning_parser,
+            _ => false,
+        };
+        match self {
+            Self::Provider(provider) => copies(provider),
+            Self::Model(entry) => entry.candidates.iter().any(|candidate| copies(&candidate.provider)),
         }
     }
 

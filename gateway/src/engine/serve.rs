@@ -327,9 +327,7 @@ async fn forward_routed(
             Choice::Model(resolve_model(&app.routes.load(), workspace, ModelQuery::Body(model))?)
         }
     };
-    let translates = matches!(operation, Operation::Response { .. }) && choice.translates();
-    if translates && !room.grow_to(2 * bytes.len()) {
-        // What it is translated into is held beside it.
+    if choice.copies(operation) && !room.grow_to(2 * bytes.len()) {
         return Err(Refusal::Overloaded.into());
     }
     Ok(forward(app, down, &plan, &choice, context).await?)

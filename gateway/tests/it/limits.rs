@@ -1,12 +1,14 @@
 //! Limits of what clients send (security section 7): what is over them is answered at once, and the
 //! connection ends where the rest can't be trusted.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::sync::Semaphore;
 
 use crate::harness::h2_client::{self, H2Client};
-use crate::harness::scripted::{SOON, Scripted};
+use crate::harness::scripted::{SOON, Scripted, json_reply};
 use crate::harness::*;
 
 /// A gateway whose provider must not be reached.
@@ -302,6 +304,60 @@ async fn buffered_bodies_together_are_bounded_and_what_is_over_is_told_to_come_a
     holding.send(&all[all.len() - 1..]).await;
     assert_eq!(holding.reply().await.status, 200);
     eventually("all room is given back", || world.app.buffered_bytes() == 0).await;
+}
+
+#[tokio::test]
+async fn bodies_that_wait_and_those_kept_for_another_try_count_over_both_protocols() {
+    let ends = Arc::new(Semaphore::new(0));
+    let gate = Arc::clone(&ends);
+    let slow = Scripted::start(move |mut line| {
+        let gate = Arc::clone(&gate);
+        async move {
+            while line.request().await.is_some() {
+                gate.acquire().await.unwrap().forget();
+                line.write(json_reply("{}")).await;
+            }
+        }
+    })
+    .await;
+    let failing = Scripted::answering("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n").await;
+    let routes = Routes::new()
+        .provider("p1", &failing.url())
+        .provider_with("p2", &slow.url(), |provider| provider.backend.num_concurrent_requests = 1)
+        .model("m1", "m1", &["p1", "p2"]);
+    let world = World::limited(routes, |limits| limits.buffered_bytes_max = 150_000).await;
+    let chat = format!("{OPENAI}{CHAT}");
+    let padded = format!("{CHAT_BODY}{}", " ".repeat(60_000));
+    // It failed at one provider, and is kept while the other works on it.
+    let mut first = world.connect().await;
+    first.send(Ask::post(&chat, &padded).encode()).await;
+    eventually("it is at the other", || slow.heard().len() == 1).await;
+    assert!(world.app.buffered_bytes() >= 60_000);
+    let mut client = H2Client::connect(world.address).await;
+    let (second, mut up) = client.open(h2_client::post(&chat)).await;
+    up.send_data(Bytes::from(padded.clone()), true).unwrap();
+    eventually("it waits in line", || world.metric("nimgate_provider_waiting{provider=\"p2\"") == Some(1.0))
+        .await;
+    assert!(world.app.buffered_bytes() >= 120_000, "one budget for both");
+    world.post(&chat, &padded).await.assert_refusal(503, "overloaded");
+    let refused = client.ask(h2_client::post(&chat), padded.clone()).await;
+    assert_eq!((refused.status, &refused.json()["error"]["code"]), (503, &"overloaded".into()));
+    ends.add_permits(2);
+    assert_eq!(first.reply().await.status, 200);
+    let second = h2_client::collect(within("its turn", second).await.unwrap()).await;
+    assert_eq!(second.status, 200);
+    eventually("all room is given back", || world.app.buffered_bytes() == 0).await;
+}
+
+#[tokio::test]
+async fn a_history_without_its_reasoning_is_held_beside_it_and_counts_too() {
+    let upstream = Scripted::obliging().await;
+    let routes =
+        Routes::usual_with(&upstream.url(), "m1", |provider| provider.backend.uses_reasoning_parser = true);
+    let world = World::limited(routes, |limits| limits.buffered_bytes_max = 100_000).await;
+    let padded = format!("{CHAT_BODY}{}", " ".repeat(60_000));
+    world.post(&format!("{OPENAI}{CHAT}"), &padded).await.assert_refusal(503, "overloaded");
+    assert_eq!(world.post(&format!("{OPENAI}v1/completions"), &padded).await.status, 200);
 }
 
 #[tokio::test]
