@@ -2,12 +2,15 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use bytes::{Buf, BytesMut};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
 
-use super::within;
+use super::{DEADLINE, within};
 
 /// Bytes that go both ways.
 pub trait Io: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
@@ -214,6 +217,13 @@ impl<S: Io> RawClient<S> {
         within("the answer", read_reply(&mut self.stream, &mut self.seen, false)).await
     }
 
+    /// The same for a long answer: it takes as long as it goes on.
+    pub async fn long_reply(&mut self) -> Reply {
+        let mut patient =
+            Patient { stream: &mut self.stream, patience: Box::pin(tokio::time::sleep(DEADLINE)) };
+        read_reply(&mut patient, &mut self.seen, false).await
+    }
+
     /// Reads a head and leaves what follows.
     pub async fn head(&mut self) -> String {
         within("the head", read_head(&mut self.stream, &mut self.seen)).await.expect("no head came")
@@ -252,6 +262,27 @@ impl<S: Io> RawClient<S> {
     pub async fn assert_closed(&mut self) {
         let (rest, _) = self.rest().await;
         assert!(rest.is_empty(), "{:?}", String::from_utf8_lossy(&rest));
+    }
+}
+
+/// Fails when nothing comes for as long as the deadline.
+struct Patient<'s, S> {
+    stream: &'s mut S,
+    patience: Pin<Box<Sleep>>,
+}
+
+impl<S: Io> AsyncRead for Patient<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let read = Pin::new(&mut *self.stream).poll_read(cx, buf);
+        if read.is_ready() {
+            self.patience.as_mut().reset(Instant::now() + DEADLINE);
+            return read;
+        }
+        self.patience.as_mut().poll(cx).map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
