@@ -90,7 +90,7 @@ mod tests {
         assert_eq!(declared.virtual_models.len(), 1);
         for (start, line) in [
             ("virtual_models.one.colour: unknown key", 5),
-            ("virtual_models.two.routing.strategy: ", 9),
+            ("virtual_models.two.routing.strategy: ", 10),
             ("virtual_models.three.local_only: ", 13),
             ("virtual_models.three.routing.stiky: unknown key", 14),
             ("virtual_models.three.routing.providers.0.wieght: unknown key", 14),
