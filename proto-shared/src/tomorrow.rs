@@ -11,8 +11,9 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
-use crate::backend::{BackendFormat, MaxTokensField, ReasoningReplay};
+use crate::backend::{BackendFormat, LeavingClients, MaxTokensField, ReasoningReplay};
 use crate::feed::FeedMessage;
+use crate::limits::HoldBack;
 use crate::names::WorkspaceName;
 use crate::routing::{StickyKey, Strategy};
 use crate::snapshot::{LocalRule, ModelRoute, Origin, ProviderRoute, Replay, RouteSnapshot};
@@ -94,9 +95,11 @@ const fn words<T: DeserializeOwned>(field: &'static str, otherwise: Otherwise) -
     Words { field, knows: |value| T::deserialize(value).is_ok(), otherwise }
 }
 
-const OF_PROVIDERS: [Words; 5] = [
+const OF_PROVIDERS: [Words; 7] = [
     words::<Origin>("origin", Otherwise::Absent),
     words::<Replay>("replay", Otherwise::Absent),
+    words::<LeavingClients>("backend/leaving_clients", Otherwise::Absent),
+    words::<HoldBack>("backend/hold_back", Otherwise::Absent),
     words::<ReasoningReplay>("backend/chat/reasoning_replay", Otherwise::Absent),
     words::<MaxTokensField>("backend/chat/max_tokens_field", Otherwise::Absent),
     // What would be sent in another dialect than it speaks is an error of every request.
@@ -245,7 +248,7 @@ mod tests {
     /// A new word is safe for older gateways only if it is listed here.
     #[test]
     fn every_field_of_words_is_told_apart() {
-        let provider = json!({ "origin": 1, "replay": [], "backend": { "format": {}, "chat": {
+        let provider = json!({ "origin": 1, "replay": [], "backend": { "format": {}, "leaving_clients": [], "hold_back": 1, "chat": {
             "reasoning_replay": 0.5, "max_tokens_field": false } } });
         let model = json!({ "routing": { "strategy": [], "sticky": {} }, "local_only": { "by": "x" } });
         let (_, unknown) = understood(&line(&provider, &model));

@@ -63,6 +63,17 @@ async fn requests_are_split_by_weight_and_answers_say_by_which_model() {
 }
 
 #[tokio::test]
+async fn explain_tells_both_models_and_what_each_gets() {
+    let world = World::start(two_models("http://127.0.0.1:9", [3, 1], |_| {})).await;
+    let table = world.app.routes.load_full();
+    let told = gateway::explain::explain(&table, "/v1/chat/completions", Some("m1"));
+    let of =
+        |by: &gateway::explain::ExplainedCandidate| (by.served_model.clone().unwrap(), by.weight, by.tier);
+    let expected = [(SMALL.to_owned(), Some(3), None), (LARGE.to_owned(), Some(1), None)];
+    assert_eq!(told.candidates.iter().map(of).collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn users_stay_and_come_back_when_an_arm_does() {
     let upstream = Scripted::obliging().await;
     let world = World::start(two_models(&upstream.url(), [1, 1], |_| {})).await;

@@ -24,8 +24,17 @@ pub struct DeclaredVirtualModel {
 
 impl DeclaredVirtualModel {
     /// What a declaration may say.
-    pub const FIELDS: [&str; 6] =
-        ["name", "default_model_entity", "routing", "local_only", "resume", "stream_comment_interval_ms"];
+    pub const FIELDS: [&str; 7] = [
+        "name",
+        "default_model_entity",
+        "routing",
+        "local_only",
+        "resume",
+        "stream_comment_interval_ms",
+        "limits",
+    ];
+    /// The same of its `limits`.
+    pub const LIMITS_FIELDS: [&str; 2] = ["concurrency", "requests_per_minute"];
     /// The same of its `routing`.
     pub const ROUTING_FIELDS: [&str; 3] = ["strategy", "sticky", "providers"];
     /// And of each of the `providers` there.
@@ -82,6 +91,7 @@ mod tests {
         let document = include_str!("../../openapi.json");
         let all = [
             &DeclaredVirtualModel::FIELDS[..],
+            &DeclaredVirtualModel::LIMITS_FIELDS,
             &DeclaredVirtualModel::ROUTING_FIELDS,
             &DeclaredVirtualModel::PART_FIELDS,
         ];

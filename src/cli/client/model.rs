@@ -35,6 +35,7 @@ Examples:
   nimgate model split my-llama arm-a=90 arm-b=10
   nimgate model split my-llama arm-a=1 arm-b=1 --sticky session
   nimgate model split my-llama my-nim=95 openai:gpt-4o-mini=5  (the latter: another model)
+  nimgate model split chat default/llama-8b=90 default/llama-70b=10  (two models under one name)
   nimgate model split my-llama --off                           (undo it)")]
     Split(SplitArgs),
     /// Say which of its providers gets a request; without a flag, show it.

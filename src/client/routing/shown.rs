@@ -206,13 +206,13 @@ impl Spread {
         let (user, session) = ("\"user\" in the body", "header x-session-id");
         let sticky = match (strategy, self.sticky) {
             (Strategy::Weighted, StickyKey::Auto) => {
-                format!("clients with the same {user}, else with the same {session}, stay with one provider")
+                format!("clients with the same {user}, else with the same {session}, stay with one of them")
             }
             (Strategy::Weighted, StickyKey::User) => {
-                format!("clients with the same {user} stay with one provider")
+                format!("clients with the same {user} stay with one of them")
             }
             (Strategy::Weighted | Strategy::PrefixAffinity, StickyKey::Session) => {
-                format!("requests with the same {session} stay with one provider")
+                format!("requests with the same {session} stay with one of them")
             }
             (Strategy::PrefixAffinity, StickyKey::Auto) => {
                 format!("requests that begin alike, or with the same {session}, stay together")

@@ -18,10 +18,7 @@ pub fn of(text: &str, list: &str, index: usize, field: &str) -> Option<usize> {
 }
 
 /// A member by its name or number, and where it begins.
-fn member<'v, 't>(
-    value: &'v Spanned<DeValue<'t>>,
-    name: &str,
-) -> Option<(usize, &'v Spanned<DeValue<'t>>)> {
+fn member<'v, 't>(value: &'v Spanned<DeValue<'t>>, name: &str) -> Option<(usize, &'v Spanned<DeValue<'t>>)> {
     match value.get_ref() {
         DeValue::Table(table) => {
             let (key, value) = table.iter().find(|(key, _)| key.get_ref() == name)?;

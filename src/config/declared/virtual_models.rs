@@ -32,7 +32,7 @@ pub fn entry(table: Table) -> Result<VirtualModelEntry, Vec<DeclarationFault>> {
     let mut faults = Vec::new();
     let workspace = workspace_of(&table, &mut faults);
     let body = Value::Object(FORM.body(&table, &mut faults));
-    faults.extend(unknown_in_routing(&body["routing"]));
+    faults.extend(unknown_inside(&body));
     match DeclaredVirtualModel::parse(workspace, &body) {
         Ok(virtual_model) if faults.is_empty() => Ok(VirtualModelEntry { virtual_model, written: table }),
         Ok(_) => Err(faults),
@@ -43,7 +43,8 @@ pub fn entry(table: Table) -> Result<VirtualModelEntry, Vec<DeclarationFault>> {
 }
 
 /// Calls may say what is not known; a file that does is misspelt.
-fn unknown_in_routing(routing: &Value) -> Vec<DeclarationFault> {
+fn unknown_inside(body: &Value) -> Vec<DeclarationFault> {
+    let routing = &body["routing"];
     let unknown = |place: String, value: &Value, known: &[&str]| {
         let names = value.as_object().into_iter().flat_map(|members| members.keys());
         let names = names.filter(|name| !known.contains(&name.as_str()));
@@ -55,6 +56,7 @@ fn unknown_in_routing(routing: &Value) -> Vec<DeclarationFault> {
     });
     let mut faults = unknown("routing".to_owned(), routing, &DeclaredVirtualModel::ROUTING_FIELDS);
     faults.extend(of_parts);
+    faults.extend(unknown("limits".to_owned(), &body["limits"], &DeclaredVirtualModel::LIMITS_FIELDS));
     faults
 }
 
@@ -65,10 +67,10 @@ mod tests {
     #[test]
     fn a_virtual_model_is_written_as_the_api_takes_it_and_with_a_shorter_name() {
         let short = "[[virtual_models]]\nname = 'chat'\ndefault_model = 'default/llama'\nresume = true\n\
-                     [virtual_models.routing]\nstrategy = 'priority'\n\
+                     limits = {concurrency = 8}\n[virtual_models.routing]\nstrategy = 'priority'\n\
                      providers = [{provider = 'nim', tier = 0}, {provider = 'build', model = 'x/y', tier = 1}]\n";
         let long = "[[virtual_models]]\nworkspace = 'default'\nname = 'chat'\ndefault_model_entity = 'default/llama'\n\
-                    resume = true\nrouting = {strategy = 'priority', providers = [\n\
+                    resume = true\nlimits.concurrency = 8\nrouting = {strategy = 'priority', providers = [\n\
                     {provider = 'nim', tier = 0}, {provider = 'build', model = 'x/y', tier = 1}]}\n";
         let [short, long] = [all(short), all(long)];
         assert!(short.1.is_empty() && long.1.is_empty(), "{:?} {:?}", short.1, long.1);
@@ -85,13 +87,14 @@ mod tests {
                     [[virtual_models]]\nname = 'four'\n[[virtual_models]]\nname = 'four'\n\
                     [[virtual_models]]\ndefault_model = 'x'\n\
                     [[virtual_models]]\nname = 'five'\nrouting = {strategy = 'weighted', providers = [\n\
-                    {provider = 'pp', weight = 0}]}\n";
+                    {provider = 'pp', weight = 0}]}\nlimits = {rate = 1}\n";
         let (declared, problems) = all(text);
         assert_eq!(declared.virtual_models.len(), 1);
         for (start, line) in [
             ("virtual_models.one.colour: unknown key", 5),
             ("virtual_models.two.routing.strategy: ", 10),
             ("virtual_models.three.local_only: ", 13),
+            ("virtual_models.five.limits.rate: unknown key", 24),
             ("virtual_models.three.routing.stiky: unknown key", 14),
             ("virtual_models.three.routing.providers.0.wieght: unknown key", 14),
             ("virtual_models.four: is declared twice", 18),
