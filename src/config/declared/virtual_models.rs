@@ -94,7 +94,7 @@ mod tests {
             ("virtual_models.one.colour: unknown key", 5),
             ("virtual_models.two.routing.strategy: ", 10),
             ("virtual_models.three.local_only: ", 13),
-            ("virtual_models.five.limits.rate: unknown key", 24),
+            ("virtual_models.five.limits.rate: unknown key", 25),
             ("virtual_models.three.routing.stiky: unknown key", 14),
             ("virtual_models.three.routing.providers.0.wieght: unknown key", 14),
             ("virtual_models.four: is declared twice", 18),
