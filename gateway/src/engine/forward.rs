@@ -24,12 +24,14 @@ use crate::limit::{Retries, UsedUp};
 use crate::metrics::{Outcome, RouteKind};
 use crate::refusal::{RateOf, Refusal};
 use crate::route::Provider;
+use crate::upstream::Spot;
 use crate::upstream::Visit;
 use crate::upstream::places::Place;
 use crate::uptime::now_ms;
 
 /// Why an address was chosen and not asked.
 const NOT_ENTERED: &str = "it has left the table, or others are finding out whether it is back";
+const RATE_USED_UP: &str = "its provider's rate of requests is used up";
 const CANT_GO_ON: &str = "the answer can't go on there";
 
 /// How often a request whose addresses have left the table is resolved again: each time, a newer table
@@ -129,7 +131,10 @@ impl Errand<'_, '_> {
         let Some(limit) = entry.limits.concurrency else { return self.serve(choice).await };
         let place = match quota.places.try_take() {
             Some(place) => Ok(place),
-            None => self.waited(place_of(self.app, entry, quota, limit)).await,
+            None => {
+                self.context.looks(choice);
+                self.waited(None, place_of(self.app, entry, quota, limit)).await
+            }
         };
         match place {
             Ok(_place) => self.serve(choice).await,
@@ -183,15 +188,15 @@ impl Errand<'_, '_> {
             }
             let rate = &candidate.provider.quota.rate;
             if let Err(used_up) = rate.look(now_ms()) {
+                self.context.leaves_out(&seat.replica.endpoint.spot, RATE_USED_UP);
                 last = Some(rate_limited(candidate.provider, used_up));
                 seats.leave_out_provider(seat.arm);
                 continue;
             }
             if place.is_none() {
-                self.context.waits(choice, &seat.replica.endpoint.spot);
+                self.context.looks(choice);
             }
             let admitted = self.take_place(candidate.provider, &mut place).await;
-            self.context.waited(admitted.is_ok());
             self.context.routed(self.asks.kind, candidate);
             let admission = match admitted {
                 Ok(admission) => admission,
@@ -208,6 +213,7 @@ impl Errand<'_, '_> {
             }
             is_paid = true;
             if let Err(used_up) = rate.take(now_ms()) {
+                self.context.leaves_out(&seat.replica.endpoint.spot, RATE_USED_UP);
                 last = Some(rate_limited(candidate.provider, used_up));
                 seats.leave_out_provider(seat.arm);
                 continue;
@@ -254,7 +260,8 @@ impl Errand<'_, '_> {
             return Ok((first, None));
         }
         seats.put_back(seat);
-        let found = self.waited(room_at(self.app, choice, line, seats)).await?;
+        self.context.looks(choice);
+        let found = self.waited(None, room_at(self.app, choice, line, seats)).await?;
         Ok(found.map_or((None, None), |(seat, visit)| (Some(seat), visit)))
     }
 
@@ -262,19 +269,23 @@ impl Errand<'_, '_> {
         self.resume.as_ref().is_some_and(Resumption::has_gone_on)
     }
 
-    /// What is waited for, unless the client leaves first. It may hear that it is not forgotten.
+    /// What is waited for, at one provider or any, unless the client leaves first. It may hear that it is not forgotten.
     async fn waited<T>(
         &mut self,
+        spot: Option<&Arc<Spot>>,
         waiting: impl Future<Output = Result<T, NotAdmitted>>,
     ) -> Result<T, NotAdmitted> {
         // Boxed: a request that need not wait shall not carry the room for it.
-        match &mut self.silence {
+        self.context.waits(spot);
+        let got = match &mut self.silence {
             None => Box::pin(watched(self.down, waiting)).await,
             Some(silence) => {
                 let covered = silence.cover(self.down, self.context, waiting);
                 Box::pin(covered).await.unwrap_or(Err(NotAdmitted::ClientGone))
             }
-        }
+        };
+        self.context.waited(got.is_ok());
+        got
     }
 
     /// Sees to it that `place` is one at `provider`: there is one, or a turn in its line.
@@ -286,7 +297,8 @@ impl Errand<'_, '_> {
         if place.is_some() {
             return Ok(Admission::AtOnce);
         }
-        *place = Some(self.waited(place_at(self.app, provider)).await?);
+        let spot = provider.replicas.first().map(|replica| &replica.endpoint.spot);
+        *place = Some(self.waited(spot, place_at(self.app, provider)).await?);
         Ok(Admission::AfterWaiting)
     }
 }

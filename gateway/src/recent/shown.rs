@@ -245,7 +245,7 @@ impl ShownAttempt {
 impl ShownWait {
     fn of(wait: &Wait) -> Self {
         Self {
-            provider: wait.provider.provider.to_string(),
+            provider: wait.provider.as_ref().map_or("any", |spot| &spot.provider).to_owned(),
             began_ms: ms(wait.began),
             took_ms: wait.took.map(ms),
             got_place: wait.got_place,

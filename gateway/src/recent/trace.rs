@@ -107,7 +107,8 @@ pub struct Detour {
 /// A turn in a line.
 #[derive(Debug, Clone)]
 pub struct Wait {
-    pub provider: Arc<Spot>,
+    /// None: whoever of those who serve its model has room first.
+    pub provider: Option<Arc<Spot>>,
     pub began: Duration,
     /// None: it still waits.
     pub took: Option<Duration>,
@@ -163,10 +164,10 @@ impl Trace {
         self.attempts.last_mut().filter(|tried| tried.end.is_none())
     }
 
-    pub fn waits(&mut self, provider: &Arc<Spot>, began: Duration) {
+    pub fn waits(&mut self, provider: Option<&Arc<Spot>>, began: Duration) {
         let waits = &mut self.detour().waits;
         if waits.len() < NOTED_MAX {
-            waits.push(Wait { provider: Arc::clone(provider), began, took: None, got_place: false });
+            waits.push(Wait { provider: provider.cloned(), began, took: None, got_place: false });
         }
     }
 
@@ -211,7 +212,7 @@ mod tests {
         trace.tries(&spot(), None, Duration::ZERO);
         assert!(!trace.went_straight());
         let mut waiting = Trace::default();
-        waiting.waits(&spot(), Duration::ZERO);
+        waiting.waits(Some(&spot()), Duration::ZERO);
         assert!(!waiting.went_straight());
     }
 
@@ -220,7 +221,7 @@ mod tests {
         let (mut trace, spot) = (Trace::default(), spot());
         for _ in 0..NOTED_MAX * 2 {
             trace.tries(&spot, None, Duration::ZERO);
-            trace.waits(&spot, Duration::ZERO);
+            trace.waits(Some(&spot), Duration::ZERO);
             trace.leaves_out(&spot, Duration::ZERO, "why");
         }
         let detour = trace.detour();
@@ -231,7 +232,7 @@ mod tests {
     #[test]
     fn a_wait_ends_once() {
         let mut trace = Trace::default();
-        trace.waits(&spot(), Duration::from_secs(1));
+        trace.waits(Some(&spot()), Duration::from_secs(1));
         trace.waited(Duration::from_secs(3), true);
         trace.waited(Duration::from_secs(9), false);
         let wait = &trace.detour().waits[0];

@@ -28,9 +28,8 @@ impl RequestContext {
         self.trace.resume = resume.map(|resume| resume.as_ref().map(|_| ()).map_err(|unfit| *unfit));
     }
 
-    /// It waits for a place in a provider's line.
-    pub fn waits(&mut self, choice: &Choice, spot: &Arc<Spot>) {
-        self.looks(choice);
+    /// It waits for a place in a provider's line, or in its model's.
+    pub fn waits(&mut self, spot: Option<&Arc<Spot>>) {
         self.trace.waits(spot, self.started.elapsed());
         self.publish();
     }
