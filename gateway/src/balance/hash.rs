@@ -55,7 +55,11 @@ mod tests {
     #[test]
     fn a_key_has_the_same_number_for_ever() {
         assert_eq!(bytes(b""), 0);
-        assert_eq!(bytes(b"user-1"), bytes(b"user-1"));
+        // Written down: another number would move users to another arm with a release.
+        assert_eq!(bytes(b"user-1"), 0x1e9f_03d0_8ab3_f51e);
+        assert_eq!(bytes(b"default/p1"), 0x65c3_dc52_6391_a807);
+        assert_eq!(bytes(b"a longer key of several words"), 0xe6ba_f128_c02b_a8cb);
+        assert_eq!(pair(1, 2), 0x081a_5c13_7785_6b73);
         let known = [(&b"a"[..], bytes(b"a")), (b"a\0", bytes(b"a\0")), (b"12345678", bytes(b"12345678"))];
         assert_eq!(known.iter().map(|(_, hash)| hash).collect::<HashSet<_>>().len(), known.len());
     }

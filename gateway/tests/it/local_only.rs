@@ -1,5 +1,6 @@
 //! What is marked as local only reaches no hosted provider, on any route.
 
+use proto_shared::snapshot::Replay;
 use proto_shared::{LocalOnly, LocalRule};
 
 use crate::harness::failing::{Failing, Failure};
@@ -73,7 +74,8 @@ fn with_a_hosted_one(
             change(provider);
             provider.local = true;
         })
-        .provider("p2", &hosted.url())
+        // Nothing but the mark keeps requests from it.
+        .provider_with("p2", &hosted.url(), |provider| provider.replay = Replay::Safe)
         .model("m1", "m1", &["p1", "p2"])
         .but(|model| model.local_only = marked(&[]))
 }
