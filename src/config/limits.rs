@@ -62,6 +62,18 @@ macro_rules! watch_ms {
     };
 }
 
+macro_rules! sight_ms {
+    ($field:ident, $min:expr, $max:expr) => {
+        Row {
+            key: concat!("limits.watch_sight_", stringify!($field), "_ms"),
+            min: $min,
+            max: $max,
+            get: |limits| u64::try_from(limits.watch.sight.$field.as_millis()).unwrap_or(u64::MAX),
+            set: |limits, value| limits.watch.sight.$field = Duration::from_millis(value),
+        }
+    };
+}
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
@@ -112,6 +124,10 @@ pub const ROWS: &[Row<Limits>] = &[
     watch_count!(asked_per_second_max, 1, 100_000),
     watch_count!(addresses_max, 0, 100_000),
     watch_ms!(table_interval, 10, HOUR_MS),
+    sight_ms!(look_interval, 10, HOUR_MS),
+    sight_ms!(out_after, 0, HOUR_MS),
+    sight_ms!(back_after, 0, HOUR_MS),
+    sight_ms!(other_reason_after, 0, HOUR_MS),
 ];
 
 #[cfg(test)]
@@ -120,14 +136,13 @@ mod tests {
 
     /// The fields of `Limits`, read off its debug form; those of a group with its name before theirs.
     fn fields() -> Vec<String> {
-        let (text, mut group) = (format!("{:#?}", Limits::default()), String::new());
+        let (text, mut groups) = (format!("{:#?}", Limits::default()), Vec::new());
         let field = |line: &str| {
-            let (name, value) = line.strip_prefix("    ")?.split_once(": ")?;
-            if value.ends_with('{') {
-                group = name.to_owned();
-                return None;
-            }
-            Some(name.strip_prefix("    ").map_or_else(|| name.to_owned(), |name| format!("{group}_{name}")))
+            let (name, value) = line.split_once(": ")?;
+            let depth = (name.len() - name.trim_start().len()) / 4;
+            groups.truncate(depth - 1);
+            groups.push(name.trim_start().to_owned());
+            (!value.ends_with('{')).then(|| groups.join("_"))
         };
         text.lines().filter_map(field).collect()
     }
