@@ -97,7 +97,8 @@ impl UsageScanner {
         while !rest.is_empty() {
             rest = match &mut self.place {
                 Place::Seeking(0) => self.seek(rest),
-                _ => self.step(rest),
+                Place::Object(_) => self.inside(rest),
+                Place::Seeking(_) | Place::Colon | Place::Value => self.step(rest),
             };
         }
     }
@@ -118,18 +119,25 @@ impl UsageScanner {
         &[]
     }
 
-    /// Takes one byte; gives what is left.
+    /// Reads on in the object; gives what is left.
+    fn inside<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
+        let Place::Object(object) = &mut self.place else { return bytes };
+        let (taken, rest) = object.read(bytes);
+        match taken {
+            Taken::More => {}
+            Taken::End => {
+                self.usage = self.usage.then(object.usage);
+                self.place = Place::default();
+            }
+            Taken::Foreign => self.place = Place::default(),
+        }
+        rest
+    }
+
+    /// Takes one byte outside of the object; gives what is left.
     fn step<'b>(&mut self, bytes: &'b [u8]) -> &'b [u8] {
         let Some((&byte, rest)) = bytes.split_first() else { return bytes };
         let next = match &mut self.place {
-            Place::Object(object) => match object.take(byte) {
-                Taken::More => return rest,
-                Taken::End => {
-                    self.usage = self.usage.then(object.usage);
-                    Place::default()
-                }
-                Taken::Foreign => Place::default(),
-            },
             Place::Seeking(seen) if KEY.get(*seen) == Some(&byte) => match *seen + 1 {
                 all if all == KEY.len() => Place::Colon,
                 seen => Place::Seeking(seen),
@@ -138,7 +146,7 @@ impl UsageScanner {
             Place::Colon if byte == b':' => Place::Value,
             Place::Value if byte == b'{' => Place::Object(Object::default()),
             // The byte may begin another.
-            Place::Seeking(_) | Place::Colon | Place::Value => {
+            Place::Seeking(_) | Place::Colon | Place::Value | Place::Object(_) => {
                 self.place = Place::default();
                 return bytes;
             }
@@ -178,22 +186,41 @@ struct Object {
 }
 
 impl Object {
-    fn take(&mut self, byte: u8) -> Taken {
-        self.bytes += 1;
-        if self.bytes > OBJECT_BYTES_MAX {
-            return Taken::Foreign;
-        }
-        if self.in_text {
-            match byte {
-                _ if std::mem::take(&mut self.escaped) => self.text.push(byte),
-                b'\\' => self.escaped = true,
-                b'"' => self.in_text = false,
-                _ => self.text.push(byte),
+    /// Reads to its end, or to that of `bytes`; gives what is left.
+    fn read<'b>(&mut self, bytes: &'b [u8]) -> (Taken, &'b [u8]) {
+        let room = usize::from(OBJECT_BYTES_MAX - self.bytes);
+        let mut at = 0;
+        while let Some(&byte) = bytes.get(at).filter(|_| at < room) {
+            at += 1;
+            if self.in_text {
+                self.text_byte(byte);
+            } else {
+                match self.take(byte) {
+                    Taken::More => {}
+                    taken => return (taken, bytes.get(at..).unwrap_or_default()),
+                }
             }
-            return Taken::More;
         }
+        self.bytes += at as u16;
+        let taken = if at < bytes.len() { Taken::Foreign } else { Taken::More };
+        (taken, bytes.get(at..).unwrap_or_default())
+    }
+
+    #[inline]
+    fn text_byte(&mut self, byte: u8) {
         match byte {
-            b'"' => (self.in_text, self.text) = (true, Text::default()),
+            _ if std::mem::take(&mut self.escaped) => self.text.push(byte),
+            b'\\' => self.escaped = true,
+            b'"' => self.in_text = false,
+            _ => self.text.push(byte),
+        }
+    }
+
+    /// One byte outside of strings.
+    #[inline]
+    fn take(&mut self, byte: u8) -> Taken {
+        match byte {
+            b'"' => (self.in_text, self.text.len) = (true, 0),
             b':' => (self.field, self.number) = (self.text.field(self.depth), None),
             b'0'..=b'9' => {
                 let digits = self.number.unwrap_or(0).saturating_mul(10);

@@ -13,6 +13,7 @@ use super::app::App;
 use super::choice::Choice;
 use super::down::Down;
 use super::seats::{Seat, Seats};
+use crate::limit::REST_WAITED_FOR_MAX_MS;
 use crate::metrics::Waiting;
 use crate::refusal::Refusal;
 use crate::route::{ModelEntry, Provider};
@@ -25,9 +26,6 @@ use crate::upstream::quota::Quota;
 const CLIENT_LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// How often the first in a line looks for room that nobody told it of: evidence fades, and servers come back.
 const ROOM_LOOK_INTERVAL: Duration = Duration::from_millis(100);
-
-/// Servers that want to be left alone for longer are not waited for: whoever asks is told when to come again.
-const REST_WAITED_FOR_MAX: Duration = Duration::from_secs(5);
 
 /// Why a request has no place.
 pub enum NotAdmitted {
@@ -118,8 +116,7 @@ pub async fn room_at<'c>(
         }
         seats.put_back(&seat);
         let (now, rest_ms) = (Instant::now(), seats.rest_ms().unwrap_or_default());
-        let rest = Duration::from_millis(rest_ms);
-        if rest > REST_WAITED_FOR_MAX || now + rest > deadline {
+        if rest_ms > REST_WAITED_FOR_MAX_MS || now + Duration::from_millis(rest_ms) > deadline {
             return Err(none("they asked to be left alone for longer than requests wait here", rest_ms));
         }
         if now >= deadline {

@@ -57,6 +57,8 @@ pub enum Limit {
     LeftBehind,
     /// A translated stream has said all, and its upstream goes on.
     LastWords,
+    /// No limit: the request has been under way for long enough to be shown.
+    Show,
     /// No limit: time for an event that says nothing new.
     KeepAlive,
     /// No limit: time for a comment, since nobody has said anything.

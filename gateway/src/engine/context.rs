@@ -38,6 +38,7 @@ pub struct RequestContext {
     /// What it met on its way, and where others see that.
     trace: Trace,
     ticket: Option<Ticket>,
+    is_seen: bool,
     left: Option<Left>,
     /// The web page that may read the answer.
     allowed_origin: Option<Box<str>>,
@@ -84,6 +85,7 @@ impl RequestContext {
             usage: Usage::default(),
             trace: Trace::default(),
             ticket: None,
+            is_seen: false,
             left: None,
             allowed_origin: None,
         }

@@ -5,6 +5,10 @@
 
 use proto_shared::HoldBack;
 
+/// A server that wants to be left alone for longer is not waited for. Unless its owner wants it spared, it is asked, and
+/// its own answer goes to the client: one refusal may be of one request alone.
+pub const REST_WAITED_FOR_MAX_MS: u64 = 2_000;
+
 /// What an owner wants, once it is known whose servers they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hold {
@@ -59,6 +63,7 @@ impl Evidence {
     pub fn room(self, hold: Hold, in_flight: usize) -> Room {
         match self.limit(hold) {
             _ if hold == Hold::Never => Room::Free,
+            _ if self.rests_ms > REST_WAITED_FOR_MAX_MS && hold == Hold::Said => Room::Free,
             _ if self.rests_ms > 0 => Room::Rests(self.rests_ms),
             Some(limit) if in_flight >= limit as usize => Room::Full,
             _ => Room::Free,
@@ -91,6 +96,17 @@ mod tests {
             assert_eq!(evidence.room(Hold::Said, 4) == Room::Free, evidence == seen, "{evidence:?}");
         }
         assert_eq!((said.room(Hold::Said, 3), rests.room(Hold::Said, 0)), (Room::Free, Room::Rests(500)));
+    }
+
+    #[test]
+    fn who_asks_for_a_long_rest_is_spared_only_when_the_owner_says_so() {
+        let rests = |rests_ms| Evidence { rests_ms, ..NONE };
+        let long = REST_WAITED_FOR_MAX_MS + 1;
+        assert_eq!(rests(REST_WAITED_FOR_MAX_MS).room(Hold::Said, 0), Room::Rests(REST_WAITED_FOR_MAX_MS));
+        assert_eq!(
+            (rests(long).room(Hold::Said, 0), rests(long).room(Hold::Seen, 0)),
+            (Room::Free, Room::Rests(long))
+        );
     }
 
     #[test]

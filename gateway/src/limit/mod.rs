@@ -14,6 +14,6 @@ pub use adaptive::{
     Concurrency, LIMIT_INITIAL, LIMIT_MAX, LIMIT_MIN, LOWERED_AGAIN_MS, REST_MAX_MS, REST_MS_DEFAULT,
 };
 pub use budget::{LENT_PERCENT, RETRIES_FLOOR, RETRY_PERCENT, Retries, RetryBudget, SeenBudget, WINDOW_MS};
-pub use hold::{Evidence, Hold, Room};
+pub use hold::{Evidence, Hold, REST_WAITED_FOR_MAX_MS, Room};
 pub use rate::{Rate, UsedUp};
 pub use said::FADES_MS;

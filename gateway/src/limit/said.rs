@@ -18,8 +18,11 @@ const LIMIT_BITS: u32 = 16;
 pub struct Said(AtomicU64);
 
 impl Said {
-    /// It said so while it had so many other requests.
+    /// It said so while it had so many other requests. Without any it was not because of their number.
     pub fn busy(&self, others: u32, now_ms: u64) {
+        if others == 0 {
+            return;
+        }
         let lower = |word| {
             // Whoever is refused leaves at once: of many that hear it together, the last sees what was accepted.
             let limit = u64::from(others) * 3 / 4;
@@ -65,9 +68,11 @@ mod tests {
     }
 
     #[test]
-    fn who_can_take_nothing_else_is_asked_for_one() {
+    fn who_can_hardly_take_another_is_asked_for_one_and_a_refusal_out_of_the_blue_says_nothing() {
         let said = Said::default();
         said.busy(0, 5);
+        assert_eq!(said.limit(5), None);
+        said.busy(1, 5);
         assert_eq!((said.limit(5), said.limit(4_005)), (Some(1), Some(3)));
     }
 }

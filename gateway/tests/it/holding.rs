@@ -74,9 +74,22 @@ async fn who_asked_to_be_left_alone_is_waited_for_and_then_asked_in_order() {
 }
 
 #[tokio::test]
-async fn who_wants_to_be_left_alone_for_longer_than_anybody_waits_is_not_waited_for() {
+async fn one_refusal_with_a_long_rest_closes_the_only_server_to_nobody() {
     let upstream = busy_once(40).await;
-    let routes = Routes::usual_with(&upstream.url(), "m1", own);
+    let world = World::start(Routes::usual_with(&upstream.url(), "m1", own)).await;
+    assert_eq!(chat(&world).await.status, 429);
+    for base in [PROVIDER, MODEL, OPENAI] {
+        assert_eq!(world.post(&format!("{base}{CHAT}"), CHAT_BODY).await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_is_to_be_spared_and_wants_a_long_rest_is_not_waited_for() {
+    let upstream = busy_once(40).await;
+    let routes = Routes::usual_with(&upstream.url(), "m1", |provider| {
+        own(provider);
+        provider.backend.hold_back = HoldBack::Always;
+    });
     let world = World::start(routes).await;
     assert_eq!(chat(&world).await.status, 429);
     for base in [PROVIDER, MODEL, OPENAI] {
@@ -146,7 +159,7 @@ async fn nobody_waits_for_room_for_ever() {
         let (gate, asked) = (Arc::clone(&gate), Arc::clone(&asked));
         async move {
             while line.request().await.is_some() {
-                if asked.fetch_add(1, Ordering::SeqCst) == 0 {
+                if asked.fetch_add(1, Ordering::SeqCst) == 1 {
                     line.write("HTTP/1.1 429 Busy\r\nRetry-After: 0\r\nContent-Length: 0\r\n\r\n").await;
                     continue;
                 }
@@ -158,10 +171,10 @@ async fn nobody_waits_for_room_for_ever() {
     .await;
     let routes = Routes::usual_with(&upstream.url(), "m1", own);
     let world = World::limited(routes, |limits| limits.waiting_timeout = SOON).await;
+    let first = asking(&world, "first");
+    eventually("it is there", || upstream.heard().len() == 1).await;
     assert_eq!(chat(&world).await.status, 429);
     // It was found to be able to take nothing beside: so it is asked one at a time.
-    let first = asking(&world, "first");
-    eventually("it is there", || upstream.heard().len() == 2).await;
     chat(&world).await.assert_refusal(503, "no_room");
     ends.add_permits(2);
     assert_eq!(within("its answer", first).await.unwrap().status, 200);

@@ -108,6 +108,23 @@ async fn a_request_under_way_tells_how_far_it_is() {
 }
 
 #[tokio::test]
+async fn one_that_waits_on_a_connection_that_was_there_before_is_told_after_a_moment() {
+    let upstream = Scripted::start(|mut line| async move {
+        line.request().await;
+        line.write(json_reply("{}")).await;
+        line.request().await;
+        line.hang().await;
+    })
+    .await;
+    let world = World::start(Routes::usual(&upstream.url(), "m1")).await;
+    assert_eq!(world.ask(chat("answered")).await.status, 200);
+    let mut client = world.connect().await;
+    client.send(chat("held").encode()).await;
+    let held = told(&world, "held", |told| told["attempts"][0]["connection"] == "reused").await;
+    assert_eq!((&held["state"], &held["route"]), (&"under way".into(), &"openai".into()));
+}
+
+#[tokio::test]
 async fn a_turn_in_line_is_told_while_it_lasts_and_afterwards() {
     let paced = Paced::start(vec![json_reply("{}").into_bytes()]).await;
     let routes = Routes::usual_with(&paced.upstream.url(), "m1", |provider| {

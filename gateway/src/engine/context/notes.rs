@@ -1,5 +1,6 @@
 //! What a request meets, noted for whoever asks about it by its id. While it is under way, others see what was noted
-//! up to the last attempt, wait or beginning of a stream; that costs no lock that could be waited for.
+//! up to the last attempt, wait or beginning of a stream; that costs no lock that could be waited for. One that goes
+//! straight is seen after a moment: most have ended by then, and are written down once.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -12,6 +13,9 @@ use crate::recent::{Account, AttemptEnd, Link, Look, NOTED_MAX, SeenThen, Trace}
 use crate::resume::Unfit;
 use crate::upstream::Spot;
 use crate::uptime::now_ms;
+
+/// From when on a request that goes straight is seen.
+const SEEN_AFTER: Duration = Duration::from_millis(250);
 
 impl RequestContext {
     /// Who may serve it is known, and how one of them is chosen.
@@ -60,6 +64,13 @@ impl RequestContext {
     pub fn tries(&mut self, spot: &Arc<Spot>, arm: Option<&Arc<str>>) {
         self.attempts += 1;
         self.trace.tries(spot, arm, self.started.elapsed());
+        if self.is_seen || !self.trace.went_straight() {
+            self.publish();
+        }
+    }
+
+    /// A new connection is made, which may take long.
+    pub fn connects(&mut self) {
         self.publish();
     }
 
@@ -85,6 +96,17 @@ impl RequestContext {
 
     /// A stream goes down, which may take long.
     pub fn streams(&mut self) {
+        if self.is_seen {
+            self.publish();
+        }
+    }
+
+    /// When it is to be shown to others; none: it is already, or shall not be.
+    pub fn due_to_show(&self) -> Option<Instant> {
+        (!self.is_seen && self.trace.route.is_some()).then(|| self.started + SEEN_AFTER)
+    }
+
+    pub fn show(&mut self) {
         self.publish();
     }
 
@@ -97,6 +119,7 @@ impl RequestContext {
     }
 
     fn publish(&mut self) {
+        self.is_seen = true;
         if !self.app.recent.is_on() {
             return;
         }

@@ -31,7 +31,10 @@ impl Errand<'_, '_> {
         {
             return Ok(connection);
         }
-        let connecting = self.app.connector.connect(endpoint, if upgrades { ALPN::H1 } else { ALPN::H2H1 });
+        self.context.connects();
+        let alpn = if upgrades { ALPN::H1 } else { ALPN::H2H1 };
+        // Boxed: two thirds of what a request would carry about are of handshakes, and most need none.
+        let connecting = Box::pin(self.app.connector.connect(endpoint, alpn));
         if let Some(silence) = &mut self.silence {
             let connected = Box::pin(silence.cover(self.down, self.context, connecting)).await;
             return connected.map_err(|Gone| None)?.map_err(Some);

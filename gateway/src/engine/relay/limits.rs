@@ -38,6 +38,10 @@ impl Relay<'_, '_> {
                 self.pass_pieces();
                 None
             }
+            Limit::Show => {
+                self.context.show();
+                None
+            }
             Limit::LeftBehind => {
                 self.left_behind.as_mut()?.expired();
                 Some(RelayEnd::ClientGone)
@@ -86,6 +90,9 @@ impl Relay<'_, '_> {
         }
         if self.speaks_for_itself() {
             consider(clock.down_wrote.max(clock.beat) + self.plan.limits.stream_keep_alive, Limit::KeepAlive);
+        }
+        if let Some(at) = self.context.due_to_show() {
+            consider(at, Limit::Show);
         }
         if let Some(left_behind) = &self.left_behind {
             consider(left_behind.until(), Limit::LeftBehind);
