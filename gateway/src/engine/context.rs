@@ -11,7 +11,7 @@ use crate::engine::app::App;
 use crate::engine::choice::Candidate;
 use crate::engine::left_behind::LeftEnd;
 use crate::metrics::{InFlight, Outcome, RouteKind};
-use crate::recent::{Ticket, Trace};
+use crate::recent::{Ticket, Trace, ms};
 pub use crate::request_id::RequestId;
 use crate::route::Provider;
 
@@ -215,8 +215,8 @@ impl Drop for RequestContext {
                 output_tokens: self.usage.output,
                 left_behind: self.left.map(|left| left.end.label()),
                 left_behind_bytes: self.left.map(|left| left.bytes),
-                first_byte_ms: self.first_byte.map(|d| d.as_secs_f64() * 1e3),
-                duration_ms: duration.as_secs_f64() * 1e3,
+                first_byte_ms: self.first_byte.map(ms),
+                duration_ms: ms(duration),
             });
         }
         self.keep(outcome, duration);

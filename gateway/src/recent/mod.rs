@@ -12,7 +12,7 @@ mod trace;
 
 use std::time::{Duration, Instant};
 
-pub use shown::{NotKept, Shown};
+pub use shown::{NotKept, Shown, ms};
 pub use slots::Ticket;
 pub use trace::{AttemptEnd, Link, Look, NOTED_MAX, SeenThen, Trace, Tried};
 

@@ -167,7 +167,8 @@ fn to_ms(at: OffsetDateTime) -> OffsetDateTime {
 }
 
 /// To the microsecond.
-fn ms(took: Duration) -> f64 {
+/// To the microsecond: more digits say nothing.
+pub fn ms(took: Duration) -> f64 {
     took.as_micros() as f64 / 1e3
 }
 
