@@ -13,63 +13,30 @@ pub struct Row<T> {
     pub set: fn(&mut T, u64),
 }
 
+// A field of `Limits`, or of a group in it: `watch.rest_max` is `limits.watch_rest_max_ms`.
 macro_rules! count {
-    ($field:ident, $min:expr, $max:expr) => {
+    ($field:ident $(. $of_group:ident)*, $min:expr, $max:expr) => {
         Row {
-            key: concat!("limits.", stringify!($field)),
+            key: concat!("limits.", stringify!($field) $(, "_", stringify!($of_group))*),
             min: $min,
             max: $max,
-            get: |limits| u64::try_from(limits.$field).unwrap_or(u64::MAX),
+            get: |limits| u64::try_from(limits.$field $(. $of_group)*).unwrap_or(u64::MAX),
             // In range of the field's type: `max` is checked before.
-            set: |limits, value| limits.$field = value.try_into().unwrap_or(limits.$field),
+            set: |limits, value| {
+                limits.$field $(. $of_group)* = value.try_into().unwrap_or(limits.$field $(. $of_group)*);
+            },
         }
     };
 }
 
 macro_rules! time_ms {
-    ($field:ident, $min:expr, $max:expr) => {
+    ($field:ident $(. $of_group:ident)*, $min:expr, $max:expr) => {
         Row {
-            key: concat!("limits.", stringify!($field), "_ms"),
+            key: concat!("limits.", stringify!($field) $(, "_", stringify!($of_group))*, "_ms"),
             min: $min,
             max: $max,
-            get: |limits| u64::try_from(limits.$field.as_millis()).unwrap_or(u64::MAX),
-            set: |limits, value| limits.$field = Duration::from_millis(value),
-        }
-    };
-}
-
-macro_rules! watch_count {
-    ($field:ident, $min:expr, $max:expr) => {
-        Row {
-            key: concat!("limits.watch_", stringify!($field)),
-            min: $min,
-            max: $max,
-            get: |limits| u64::try_from(limits.watch.$field).unwrap_or(u64::MAX),
-            set: |limits, value| limits.watch.$field = value.try_into().unwrap_or(limits.watch.$field),
-        }
-    };
-}
-
-macro_rules! watch_ms {
-    ($field:ident, $min:expr, $max:expr) => {
-        Row {
-            key: concat!("limits.watch_", stringify!($field), "_ms"),
-            min: $min,
-            max: $max,
-            get: |limits| u64::try_from(limits.watch.$field.as_millis()).unwrap_or(u64::MAX),
-            set: |limits, value| limits.watch.$field = Duration::from_millis(value),
-        }
-    };
-}
-
-macro_rules! sight_ms {
-    ($field:ident, $min:expr, $max:expr) => {
-        Row {
-            key: concat!("limits.watch_sight_", stringify!($field), "_ms"),
-            min: $min,
-            max: $max,
-            get: |limits| u64::try_from(limits.watch.sight.$field.as_millis()).unwrap_or(u64::MAX),
-            set: |limits, value| limits.watch.sight.$field = Duration::from_millis(value),
+            get: |limits| u64::try_from(limits.$field $(. $of_group)*.as_millis()).unwrap_or(u64::MAX),
+            set: |limits, value| limits.$field $(. $of_group)* = Duration::from_millis(value),
         }
     };
 }
@@ -110,24 +77,24 @@ pub const ROWS: &[Row<Limits>] = &[
     time_ms!(apply_wait_max, 0, 60_000),
     time_ms!(drain_delay, 0, HOUR_MS),
     time_ms!(drain_timeout, 0, 24 * HOUR_MS),
-    watch_ms!(probe_interval, 10, HOUR_MS),
-    watch_ms!(doubt_interval, 10, HOUR_MS),
-    watch_ms!(lone_interval, 10, HOUR_MS),
-    watch_ms!(probe_timeout, 10, HOUR_MS),
-    watch_ms!(report_interval, 10, HOUR_MS),
-    watch_ms!(report_timeout, 10, HOUR_MS),
-    watch_count!(report_bytes_max, KIB, 64 * MIB),
-    watch_count!(schema_bytes_max, KIB, 64 * MIB),
-    watch_ms!(rest_max, 10, 24 * HOUR_MS),
-    watch_ms!(failed_rest_max, 10, HOUR_MS),
-    watch_count!(concurrent_max, 1, 10_000),
-    watch_count!(asked_per_second_max, 1, 100_000),
-    watch_count!(addresses_max, 0, 100_000),
-    watch_ms!(table_interval, 10, HOUR_MS),
-    sight_ms!(look_interval, 10, HOUR_MS),
-    sight_ms!(out_after, 0, HOUR_MS),
-    sight_ms!(back_after, 0, HOUR_MS),
-    sight_ms!(other_reason_after, 0, HOUR_MS),
+    time_ms!(watch.probe_interval, 10, HOUR_MS),
+    time_ms!(watch.doubt_interval, 10, HOUR_MS),
+    time_ms!(watch.lone_interval, 10, HOUR_MS),
+    time_ms!(watch.probe_timeout, 10, HOUR_MS),
+    time_ms!(watch.report_interval, 10, HOUR_MS),
+    time_ms!(watch.report_timeout, 10, HOUR_MS),
+    count!(watch.report_bytes_max, KIB, 64 * MIB),
+    count!(watch.schema_bytes_max, KIB, 64 * MIB),
+    time_ms!(watch.rest_max, 10, 24 * HOUR_MS),
+    time_ms!(watch.failed_rest_max, 10, HOUR_MS),
+    count!(watch.concurrent_max, 1, 10_000),
+    count!(watch.asked_per_second_max, 1, 100_000),
+    count!(watch.addresses_max, 0, 100_000),
+    time_ms!(watch.table_interval, 10, HOUR_MS),
+    time_ms!(watch.sight.look_interval, 10, HOUR_MS),
+    time_ms!(watch.sight.out_after, 0, HOUR_MS),
+    time_ms!(watch.sight.back_after, 0, HOUR_MS),
+    time_ms!(watch.sight.other_reason_after, 0, HOUR_MS),
 ];
 
 #[cfg(test)]
